@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pocketrec_bundle.declared.fitted import FILE as FEATURES_FILE
 from pocketrec_training.data import columns as col
 from pocketrec_training.errors import RunInvalidError
 
@@ -78,6 +79,11 @@ class RunFolder:
     def feature_spec(self) -> Path:
         """Names and sizes of the models' inputs."""
         return self.path / "feature_spec.json"
+
+    @property
+    def features(self) -> Path:
+        """Declared features, as the models read them; missing without any."""
+        return self.path / FEATURES_FILE
 
     @property
     def report(self) -> Path:

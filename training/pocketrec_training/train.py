@@ -12,6 +12,7 @@ from pocketrec_bundle.disk.files import replace_dir, sha256_file, write_atomic, 
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import load_dataset
 from pocketrec_training.data.features.columns import feature_spec
+from pocketrec_training.data.features.declared import check_features
 from pocketrec_training.data.splits.cases import split_cases
 from pocketrec_training.data.splits.check import (
     check_heads,
@@ -102,6 +103,7 @@ def _train(
     data = load_dataset(recipe, data_dir)
     check_split(recipe, data, str(data_dir))
     check_heads(recipe, data, str(data_dir))
+    check_features(recipe, data.items, str(data_dir))
     settled, choice = recipe, choose_neighbours(recipe, data)
     if choice is not None:
         settled = replace(recipe, neighbours=choice.config)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 import pocketrec_training.ranker.model as ranker_model
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
@@ -22,6 +23,7 @@ from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import MODELS, TOWERS, Fit, RunFolder
 from pocketrec_training.saved_model import load_model
 from pocketrec_training.towers import item_tower, user_tower
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 from pocketrec_training.towers.item_content import item_inputs
 
 # Imported so that keras knows their layers.
@@ -37,6 +39,7 @@ class TrainedRun:
 
     Attributes:
         item_vectors: float32 [n_items, d] in canonical row order.
+        declared: declared features of items.
         fit: which of the run's fits this is.
         refit: folder of an evaluation fit's refit; None: it has none.
     """
@@ -49,6 +52,7 @@ class TrainedRun:
     item_tower: keras.Model
     ranker: keras.Model
     neighbours: Neighbours | None
+    declared: FittedFeatures = NO_FEATURES
     fit: Fit = "evaluation"
     refit: Path | None = None
 
@@ -94,7 +98,7 @@ class TrainedRun:
         with Progress("item tower", len(items)) as bar:
             for at in range(0, len(items), _BLOCK):
                 part = items.pick(range(at, min(at + _BLOCK, len(items))))
-                inputs = item_inputs(self.spec, part, buckets, known=False)
+                inputs = item_inputs(self.spec, part, buckets, self.declared, known=False)
                 vectors[at : at + _BLOCK] = self.item_tower(inputs, training=False)
                 bar.advance(at + len(part))
         return vectors
@@ -110,6 +114,9 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
     run.check_finished()
     try:
         spec = FeatureSpec.from_json(json.loads(run.feature_spec.read_bytes()))
+        declared = NO_FEATURES
+        if run.features.is_file():
+            declared = FittedFeatures.from_json(json.loads(run.features.read_bytes()))
     except (OSError, ValueError, KeyError) as err:
         raise _damaged(run.path, err) from err
     refit = run.refit.path
@@ -117,6 +124,7 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
         recipe=load_recipe(run.recipe),
         spec=spec,
         items=load_items(run_dir),
+        declared=declared,
         fit=fit,
         refit=refit if refit.is_dir() else None,
         **_read_parts(run, MODELS, spec),

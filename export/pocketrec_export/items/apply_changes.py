@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_export.items.changes import Changes
 from pocketrec_export.items.index_builder import nearest
 from pocketrec_export.items.item_table import ItemTable
+from pocketrec_export.items.new_features import new_features
 from pocketrec_training.data.dataset import Items
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 
 def apply_changes(
@@ -22,6 +25,7 @@ def apply_changes(
     centroids: Floats32,
     trained_ids: Set[str],
     vectors_for: Callable[[Items], Floats32],
+    declared: FittedFeatures = NO_FEATURES,
 ) -> ItemTable:
     """Return the items after the changes; new items are last.
 
@@ -36,22 +40,30 @@ def apply_changes(
         centroids: float32 [cells, d], which stay.
         trained_ids: items that training knew.
         vectors_for: gives vectors of items by their content, float32 [n, d]; called once at most.
+        declared: features of the run.
 
     Raises:
         InputError: the changes add a known id, name an unknown one, or contradict themselves.
     """
     row_of = {item_id: row for row, item_id in enumerate(table.items.ids)}
     _check(changes, row_of, table.available)
+    changed_features = {
+        row_of[one.item_id]: one.features for one in changes.change if one.features is not None
+    }
     available = table.available.copy()
     available[[row_of[item_id] for item_id in changes.withdraw]] = False
     available[[row_of[item_id] for item_id in changes.restore]] = True
     items, touched = _changed(table.items, changes, row_of)
-    stale = [row for row in touched if items.ids[row] not in trained_ids]
+    joined = (row for row in {*touched, *changed_features} if items.ids[row] not in trained_ids)
+    stale = sorted(joined)
     known, added = len(table), len(changes.add)
     table = _extended(replace(table, items=items, available=available), changes.add)
     fresh = np.array([*stale, *range(known, known + added)], np.int64)
     if len(fresh):
-        vectors = vectors_for(table.items.pick(fresh))
+        rows = [(table.items.ids[row], changed_features.get(row)) for row in stale]
+        rows += zip(changes.add.ids, changes.add_features, strict=True)
+        features = new_features(declared, rows, str(changes.path))
+        vectors = vectors_for(replace(table.items.pick(fresh), features=features))
         table.rows[fresh], table.scales[fresh] = quantize_rows(vectors)
         table.cell[fresh] = nearest(vectors, centroids)
     return table

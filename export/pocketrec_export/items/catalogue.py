@@ -91,6 +91,7 @@ def update_catalogue(
             centroids,
             frozenset(trained.items.ids),
             lambda items: _vectors(trained, run_dir, items),
+            trained.declared,
         )
         all_rows, table = len(table), table.compacted(trained.recipe.export.compact_share)
         removed = all_rows - len(table)

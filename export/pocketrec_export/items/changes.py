@@ -7,16 +7,17 @@ one change a line, `{"add": {...}}`, `{"change": {...}}`, `{"withdraw": "id"}` o
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from pocketrec_bundle.disk.files import sha256_file
-from pocketrec_bundle.encoding.strict_json import is_integer
+from pocketrec_bundle.encoding.strict_json import is_integer, is_number
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import MISSING
 from pocketrec_bundle.items.audience import MAX_AGE, UNRATED, Audience
@@ -29,8 +30,10 @@ MAX_JSON_BYTES = 256 << 20
 MAX_LINES_BYTES = 4 << 30
 MAX_LINE_BYTES = 1 << 20
 
-_KEYS = {"item_id", "title", "categories", "price", "year", "regions", "age_rating"}
+_KEYS = {"item_id", "title", "categories", "price", "year", "regions", "age_rating", "features"}
 _KINDS = ("add", "change", "withdraw", "restore")
+
+_NO_FEATURES: Mapping[str, Any] = MappingProxyType({})
 
 Entry = tuple[str, str, Any]
 """Where it stands, its kind, its value."""
@@ -40,7 +43,8 @@ Entry = tuple[str, str, Any]
 class Content:
     """What a change says of an item; None: nothing.
 
-    price and year: -1 = unknown; regions: () = everywhere; age_rating: 255 = unrated.
+    price and year: -1 = unknown; regions: () = everywhere; age_rating: 255 = unrated; features:
+    JSON values by name, not checked yet (`new_features.py`).
     """
 
     item_id: str
@@ -50,18 +54,21 @@ class Content:
     year: float | None
     regions: tuple[str, ...] | None
     age_rating: int | None
+    features: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """New items, new content of known items, ids to withdraw and to bring back.
 
+    add_features: of each new item, as in `Content`; `add` itself has no features yet.
     digest: 8 hex digits of the file's SHA-256, for the release's name.
     """
 
     path: Path
     digest: str
     add: Items
+    add_features: list[Mapping[str, Any]]
     change: list[Content]
     withdraw: list[str]
     restore: list[str]
@@ -91,6 +98,7 @@ def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
     price, year, ages = array("f"), array("f"), array("B")
     regions: list[tuple[str, ...]] = []
     change: list[Content] = []
+    features: list[Mapping[str, Any]] = []
     named: dict[str, list[str]] = {"withdraw": [], "restore": []}
     same: dict[tuple[str, ...], tuple[str, ...]] = {}  # many items share their names
     for where, kind, value in entries:
@@ -102,6 +110,7 @@ def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
             change.append(found)
             continue
         ids.append(found.item_id)
+        features.append(found.features or _NO_FEATURES)
         titles.append(found.item_id if found.title is None else found.title)
         names = found.categories or ()
         categories.append(same.setdefault(names, names))
@@ -121,6 +130,7 @@ def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
             year=np.array(year, np.float32),
             audience=Audience(regions=regions, age_ratings=np.array(ages, np.uint8)),
         ),
+        add_features=features,
         change=change,
         **named,
     )
@@ -194,12 +204,23 @@ def _content(where: str, one: Any) -> Content:
         year=float(int(_number(one["year"]))) if "year" in one else None,
         regions=_names(one.get("regions")),
         age_rating=(UNRATED if age is None else age) if "age_rating" in one else None,
+        features=_compact(one.get("features")),
     )
 
 
 def _names(names: list[str] | None) -> tuple[str, ...] | None:
     """Tables join names by "|", so that one with that inside is two everywhere."""
     return None if names is None else tuple(p for name in names for p in split_categories(name))
+
+
+def _compact(features: dict[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return features with their vectors as arrays: lists of a million items take 6 times that."""
+    if features is None:
+        return None
+    return {
+        name: array("f", value) if isinstance(value, list) and all(map(is_number, value)) else value
+        for name, value in features.items()
+    }
 
 
 def _fits(one: dict[str, Any]) -> bool:
@@ -213,6 +234,7 @@ def _fits(one: dict[str, Any]) -> bool:
         and all(isinstance(t, str) and _is_whole(t) for t in chain(texts, *lists))
         and all(n is None or _is_number(n) for n in numbers)
         and (age is None or is_integer(age, 0, MAX_AGE))
+        and isinstance(one.get("features", {}), dict)
     )
 
 

@@ -9,8 +9,8 @@ import pytest
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE, CatalogueItem, write_catalogue
 from pocketrec_training.data.dataset import load_items
+from pocketrec_training.data.fields.items import MAX_CATEGORIES, MAX_TITLE
 from pocketrec_training.data.ingest import append_tables, build_tables
-from pocketrec_training.data.item_fields import MAX_CATEGORIES, MAX_TITLE
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.load import load_recipe, parse_recipe
 from pocketrec_training.recipe.schema import Recipe

@@ -9,8 +9,9 @@ from ibis.expr import types as ir
 from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.event_words import UNKNOWN_EVENT
+from pocketrec_training.data.fields.declared import ONE_VALUE, feature_fields
+from pocketrec_training.data.fields.items import FIELDS, item_fields
 from pocketrec_training.data.folds import FOLD_WORDS
-from pocketrec_training.data.item_fields import FIELDS, item_fields
 from pocketrec_training.data.samples import Samples
 from pocketrec_training.data.times.forms import TimeRule, unix_seconds
 from pocketrec_training.data.times.rule import time_problem
@@ -31,15 +32,25 @@ _PLAIN = ("user", "item", "timestamp", "event", "value", "item_id", "user_id")
 """Keys of columns that hold one value a row."""
 
 
-def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
-    """Return a trimmed text column, null words as null; "" as name gives nulls."""
+def _column(raw: RawTable, name: str, key: str, *, one_value: bool = False) -> ir.StringValue:
+    """Return a trimmed text column, null words as null; "" as name gives nulls.
+
+    Args:
+        raw: texts.
+        name: of the source's column.
+        key: of the recipe, without "columns." if it is in that section.
+        one_value: whether a row may hold one value only, not a list or an object.
+
+    Raises:
+        TableInvalidError: the column is not there, is there twice, or holds other values.
+    """
     if not name:
         return ibis.null("string")
     text, value = raw.text(name), raw.value(name)
+    where = key if "." in key else f"columns.{key}"
     if text is None or value is None:
         known = raw.names
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        where = key if "." in key else f"columns.{key}"
         hint = f' Set {where} = "{sample(close[0])}" in the recipe?' if close else ""
         if close and key.startswith("data.above."):
             hint = f' Is it "{sample(close[0])}"?'
@@ -54,12 +65,12 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
         )
     if raw.twice(name):
         raise TableInvalidError(
-            f"{raw.file}: two columns are called {name!r} (columns.{key}). Rename one of them."
+            f"{raw.file}: two columns are called {name!r} ({where}). Rename one of them."
         )
-    if key in _PLAIN and name in raw.nested:
+    if (one_value or key in _PLAIN) and name in raw.nested:
         place, kind = raw.nested[name]
         raise TableInvalidError(
-            f"{place}: column {name!r} (columns.{key}) holds {kind}, not a text or a number. "
+            f"{place}: column {name!r} ({where}) holds {kind}, not a text or a number. "
             "Name another column, or write its value as a column of its own."
         )
     return text.strip().nullif("") if key in _TITLES else value
@@ -172,7 +183,9 @@ def _given(recipe: Recipe, raw: RawTable, fold: int | None) -> tuple[ir.Value, i
 
 
 def clean_items(recipe: Recipe, raw: RawTable) -> ir.Table:
-    """Return the canonical columns of items, those of `item_fields`, `reason`, `row` and its place.
+    """Return the canonical columns of items, those of `item_fields` and of declared features.
+
+    Then `reason`, `row` and its place.
 
     Raises:
         TableInvalidError: a column that the recipe names is not there.
@@ -186,9 +199,20 @@ def clean_items(recipe: Recipe, raw: RawTable) -> ir.Table:
         else_=ibis.null("string"),
     )
     texts = {key: _column(raw, getattr(names, key), key) for key in FIELDS}
+    features = recipe.features.items
+    declared = {
+        name: _column(
+            raw,
+            feature.column or name,
+            f"features.items.{name}.column",
+            one_value=feature.kind in ONE_VALUE,
+        )
+        for name, feature in features.items()
+    }
     return raw.table.select(
         item_id=item.cast("string"),
         **item_fields(texts, names.categories_separator),
+        **feature_fields(features, declared, names.categories_separator),
         reason=reason,
         row=_as_text(raw),
         file=raw.table[FILE],

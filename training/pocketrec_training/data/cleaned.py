@@ -19,7 +19,8 @@ from pocketrec_training.data.clean import (
 )
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID
 from pocketrec_training.data.event_words import check_events
-from pocketrec_training.data.item_fields import nulled_counts, nulled_sentences
+from pocketrec_training.data.fields.declared import refuse_other_types, why_nulled
+from pocketrec_training.data.fields.items import nulled_counts, nulled_sentences
 from pocketrec_training.data.quarantine import count_reasons, refuse_too_many
 from pocketrec_training.data.samples import Samples
 from pocketrec_training.data.sources import Source
@@ -64,7 +65,8 @@ class Cleaned:
             name: begins the text of a refusal.
 
         Raises:
-            TableInvalidError: times are implausible, event types unknown, or too many rows bad.
+            TableInvalidError: times are implausible, event types unknown, too many rows bad, or
+                most values of a declared feature are not of its kind.
         """
         allowed, notes = recipe.data.max_bad_share, []
         wrong = {why: n for why, n in self.reasons.items() if FILTERED not in why}
@@ -81,7 +83,10 @@ class Cleaned:
         n_rows = sum(self.n_rows.values()) - n_filtered
         refuse_too_many(allowed, name, wrong, self.examples, n_rows)
         if "items" in self.tables:
-            notes += nulled_sentences(self.tables["items"], self.nulled)
+            items, features = self.tables["items"], recipe.features.items
+            told = nulled_sentences(items, self.nulled, why_nulled(features))
+            refuse_other_types(items, features, self.files["items"], told)
+            notes += told
         return notes
 
 

@@ -19,6 +19,8 @@ INTERACTIONS = (USER_ID, ITEM_ID, EVENT, VALUE, TS)
 AUDIENCE = (REGIONS, AGE_RATING)
 """Of items, and what a recipe calls them too; tables from before them lack both."""
 ITEMS = (ITEM_ID, TITLE, CATEGORIES, PRICE, YEAR, *AUDIENCE)
+FEATURE = "feature_"
+"""Prefix of a declared feature's column in the table of items, and of its input in models."""
 
 INTERACTIONS_FILE = "interactions.parquet"
 ITEMS_FILE = "items.parquet"

@@ -1,8 +1,8 @@
 """The canonical tables as arrays: sequences in time order, and which events are held out."""
 
 import zlib
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pocketrec_bundle.features import MISSING, History
 from pocketrec_bundle.items.audience import UNRATED, Audience
 from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data import columns as col
+from pocketrec_training.data.fields.values import Values, load_features
 from pocketrec_training.data.folds import TEST as TEST
 from pocketrec_training.data.folds import TRAIN as TRAIN
 from pocketrec_training.data.folds import VALID as VALID
@@ -29,7 +30,8 @@ from pocketrec_training.recipe.tables import Split
 class Items:
     """Item columns in canonical row order (sorted by id).
 
-    categories: names per item; price, year: float32, -1 = unknown; audience: None = everyone.
+    categories: names per item; price, year: float32, -1 = unknown; audience: None = everyone;
+    features: declared features by name, see `fields.values.Values`.
     """
 
     ids: list[str]
@@ -38,6 +40,7 @@ class Items:
     price: NDArray[np.float32]
     year: NDArray[np.float32]
     audience: Audience | None = None
+    features: Mapping[str, Values] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,6 +59,7 @@ class Items:
             price=self.price[at],
             year=self.year[at],
             audience=self.for_whom().pick(at),
+            features={name: values[at] for name, values in self.features.items()},
         )
 
 
@@ -241,6 +245,9 @@ def load_items(folder: Path) -> Items:
         price=_numbers(table[col.PRICE])[order],
         year=_numbers(table[col.YEAR])[order],
         audience=_audience(table).pick(order) if col.REGIONS in table else None,
+        features={
+            name: values[order] for name, values in load_features(folder / col.ITEMS_FILE).items()
+        },
     )
 
 

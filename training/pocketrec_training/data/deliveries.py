@@ -90,6 +90,11 @@ def _reading(recipe: Recipe) -> str:
     }
     if recipe.split.column:
         rules["fold"] = recipe.split.column
+    if recipe.features.items:
+        rules["features"] = {
+            name: [feature.column or name, feature.kind, feature.length]
+            for name, feature in recipe.features.items.items()
+        }
     data, unset = asdict(recipe.data), asdict(DataConfig())
     own = {k: data[k] for k in _SPEC_KEYS if data[k] != unset[k]}
     own |= {k: v for k in ("interactions", "items", "users") if isinstance(v := data[k], dict)}

@@ -20,7 +20,13 @@ from pocketrec_training.data import columns as col
 from pocketrec_training.data.cleaned import stage
 from pocketrec_training.data.dataset import TRAIN, VALID
 from pocketrec_training.data.deliveries import Deliveries, delivery_of
-from pocketrec_training.data.item_fields import FIELDS, described, last_of_each, saved_fields
+from pocketrec_training.data.fields.items import (
+    FIELDS,
+    described,
+    feature_columns,
+    last_of_each,
+    saved_fields,
+)
 from pocketrec_training.data.joins import check_joins
 from pocketrec_training.data.quarantine import bad_rows, saved_rows, write_quarantine
 from pocketrec_training.data.report import AppendReport, DataReport, saved_report, write_report
@@ -173,12 +179,16 @@ def _build(
         good.append(usable["interactions"].select(*col.INTERACTIONS, *given))
         n_good = int(good[0].count().execute())
     if "items" in usable:
-        known_items.append(usable["items"].select(*col.ITEMS, PLACE))
+        known_items.append(_described(usable["items"]))
     if old is not None:
         good.append(connection.read_parquet(str(before / col.INTERACTIONS_FILE)))
         known_items.append(_saved_items(connection, before))
         bad.append(saved_rows(connection, before))
         n_good += old.interactions + old.duplicates
+    if recipe.features.items and not known_items:
+        raise TableInvalidError(
+            f"{named.name}: features.items needs a table of items, and there is none."
+        )
     kept = connection.create_table("kept", _union(good).distinct())
     items = connection.create_table("items", _with_bare(known_items, kept))
 
@@ -229,6 +239,10 @@ def _build(
     )
 
 
+def _described(items: ir.Table) -> ir.Table:
+    return items.select(*col.ITEMS, *feature_columns(items), PLACE)
+
+
 def _saved_items(connection: Backend, folder: Path) -> ir.Table:
     return saved_fields(connection.read_parquet(str(folder / col.ITEMS_FILE)))
 
@@ -238,7 +252,7 @@ def _saved_ids(connection: Backend, recipe: Recipe, folder: Path) -> dict[str, i
     found = {}
     if recipe.data.items:
         items, names = _saved_items(connection, folder), recipe.columns
-        has_fields = any(getattr(names, name) for name in FIELDS)
+        has_fields = any(getattr(names, name) for name in FIELDS) or recipe.features.items
         found["items"] = described(items) if has_fields else items
     if (path := folder / col.USERS_FILE).is_file():
         found["users"] = connection.read_parquet(str(path))
@@ -298,4 +312,5 @@ def _with_bare(known: list[ir.Table], kept: ir.Table) -> ir.Table:
     if not known:
         return bare
     items = last_of_each(_union(known))
-    return ibis.union(items, bare.anti_join(items, col.ITEM_ID))
+    unknown = {name: ibis.null(items[name].type()) for name in feature_columns(items)}
+    return ibis.union(items, bare.anti_join(items, col.ITEM_ID).mutate(**unknown))

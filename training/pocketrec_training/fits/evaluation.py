@@ -8,6 +8,7 @@ import numpy as np
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import VALID, Dataset
+from pocketrec_training.data.features.declared import fit_features
 from pocketrec_training.data.splits.check import tied_last_share
 from pocketrec_training.fits.report import TrainReport
 from pocketrec_training.fits.save import Fitted
@@ -60,10 +61,12 @@ def fit_evaluation(
         data,
         checkpoint,
         caps[0],
-        begin=copy_weights(previous, spec, data.items) if previous else None,
+        begin=copy_weights(previous, spec, data.items, fit_features(recipe, data.items))
+        if previous
+        else None,
         on_epoch=on_epoch,
     )
-    inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
+    inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets, towers.declared)
     table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
     user_tower, item_tower, alignment = towers.user_tower, towers.item_tower, None
     if previous is not None:
@@ -117,6 +120,7 @@ def fit_evaluation(
         report=report,
         item_vectors=table,
         neighbours=neighbours,
+        declared=towers.declared,
         models=(user_tower, item_tower, fitted.ranker),
         cross_fit=fitted.cross_fit,
     )

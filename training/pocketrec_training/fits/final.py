@@ -76,5 +76,6 @@ def fit_final(
         report=told,
         item_vectors=aligned.table,
         neighbours=fit_neighbours(first.recipe.neighbours, everything),
+        declared=first.declared,
         models=(aligned.user_tower, aligned.item_tower, ranker.ranker),
     )

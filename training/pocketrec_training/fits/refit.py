@@ -99,10 +99,10 @@ def continued_towers(
         counted,
         checkpoint,
         minutes,
-        begin=copy_weights(first, spec, data.items),
+        begin=copy_weights(first, spec, data.items, first.declared),
         on_epoch=on_epoch,
     )
-    inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
+    inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets, towers.declared)
     table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
     return towers, align_towers(first, spec, towers, table, data)
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import keras
 import numpy as np
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.disk.files import canonical_json, replace_dir
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
@@ -31,6 +32,7 @@ class Fitted(Generic[Report]):
 
     Attributes:
         item_vectors: float32 [n_items, d].
+        declared: declared features; without any, the run has no file of them.
         models: in the order of `MODELS`.
         cross_fit: rankers for validation figures; None in a final fit.
     """
@@ -40,6 +42,7 @@ class Fitted(Generic[Report]):
     report: Report
     item_vectors: Floats32
     neighbours: Neighbours | None
+    declared: FittedFeatures
     models: tuple[keras.Model, keras.Model, keras.Model]
     cross_fit: CrossFit | None = None
 
@@ -60,6 +63,8 @@ def save_fit(
     partial = _partial(out)
     partial.recipe.write_bytes(recipe_json(fitted.recipe))
     partial.feature_spec.write_bytes(canonical_json(fitted.spec.to_json()))
+    if fitted.declared.items:
+        partial.features.write_bytes(canonical_json(fitted.declared.to_json()))
     partial.report.write_text(json.dumps(asdict(fitted.report), indent=2))
     for name in (col.ITEMS_FILE, col.INTERACTIONS_FILE, col.REPORT_FILE):
         if tables is not None and (tables / name).is_file():

@@ -4,6 +4,7 @@ import difflib
 from itertools import pairwise
 from typing import get_args
 
+from pocketrec_bundle.declared import problems
 from pocketrec_bundle.encoding.strict_json import MAX_NUMBER, shown
 from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.bounds import MAX_NAME
@@ -21,6 +22,7 @@ def check_together(recipe: Recipe, where: str) -> None:
             "Set one of them."
         )
     _check_given(recipe, where)
+    _check_features(recipe, where)
     if not recipe.columns.timestamp and split.kind not in ("random", "given"):
         raise RecipeInvalidError(
             f'{where}: columns.timestamp is empty, but split.kind = "{split.kind}" needs times. '
@@ -184,6 +186,21 @@ def _check_given(recipe: Recipe, where: str) -> None:
         )
     if split.column and split.valid:
         raise RecipeInvalidError(f"{where}: split.valid is a file and needs split.test, not column")
+
+
+def _check_features(recipe: Recipe, where: str) -> None:
+    """Check the declared features, and that their table can be there."""
+    table = recipe.features.items
+    lines = [
+        f"{where}: {f'features.items.{key}'.removesuffix('.')}: {sentence}"
+        for key, sentence in problems(table)
+    ]
+    if lines:
+        raise RecipeInvalidError("\n".join(lines))
+    if table and not recipe.data.dataset and not recipe.data.items:
+        raise RecipeInvalidError(
+            f"{where}: features.items needs the table of items. Set data.items."
+        )
 
 
 def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:

@@ -24,7 +24,7 @@ from pocketrec_training.recipe.bounds import (
     Share,
     Variant,
 )
-from pocketrec_training.recipe.tables import Columns, DataConfig, Events, Split
+from pocketrec_training.recipe.tables import Columns, DataConfig, Events, Features, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +299,7 @@ class Recipe:
     seed: Seed = 7
     data: DataConfig = field(default_factory=DataConfig)
     columns: Columns = field(default_factory=Columns)
+    features: Features = field(default_factory=Features)
     events: Events = field(default_factory=Events)
     split: Split = field(default_factory=Split)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)

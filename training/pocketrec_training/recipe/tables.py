@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Len
 from pydantic import StringConstraints
 
+from pocketrec_bundle.declared import Feature
 from pocketrec_bundle.features import LENGTHS
 from pocketrec_training.recipe.bounds import FORBID, Positive, Share, SplitKind, TimeUnit
 
@@ -112,6 +113,18 @@ class Events:
     types: Annotated[tuple[str, ...], Len(*LENGTHS["event_types"])] = ("rating", "like")
     like_value: float | None = None
     values: dict[str, EventValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """Declared features: columns beside title, categories, price and year.
+
+    Attributes:
+        items: by name, from the table of items.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID
+    items: dict[str, Feature] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import VALID, Dataset
+from pocketrec_training.data.features.declared import fit_features
 from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.metrics.cases import evaluation_settings, some
 from pocketrec_training.monitoring.counted_time import Clock, CountedTime, StoppedBy
@@ -33,6 +35,7 @@ class FittedTowers:
     Attributes:
         curve: loss and ndcg10 of each epoch; ndcg10 is 0 without validation cases.
         seconds: wall-clock time after the set-up, earlier tries included.
+        declared: declared features, fitted to the items.
         stopped_by: "minutes" also if the cap shortened the schedule and patience ended it first.
     """
 
@@ -41,6 +44,7 @@ class FittedTowers:
     curve: list[dict[str, float]]
     seconds: float
     stopped_by: StoppedBy
+    declared: FittedFeatures
 
 
 def fit_towers(
@@ -74,10 +78,12 @@ def fit_towers(
 
     Raises:
         TrainingDivergedError: an epoch ends with weights or an NDCG that are not finite.
+        TableInvalidError: the items lack a declared feature.
     """
     config = recipe.retrieval
-    inputs = item_inputs(spec, data.items, config.title_buckets)
-    fit = TowerFit(recipe, spec, data, inputs, begin, mirrored(config.replicas))
+    declared = fit_features(recipe, data.items)
+    inputs = item_inputs(spec, data.items, config.title_buckets, declared)
+    fit = TowerFit(recipe, spec, data, inputs, begin, mirrored(config.replicas), declared)
     state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0)
     if checkpoint.exists():
         state = _restore(checkpoint, fit)
@@ -139,6 +145,7 @@ def fit_towers(
         curve=state.curve,
         seconds=state.seconds,
         stopped_by="minutes" if state.cut else stopped_by,
+        declared=declared,
     )
 
 

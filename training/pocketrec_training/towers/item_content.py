@@ -11,9 +11,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import Items
 from pocketrec_training.data.features.columns import category_codes
+from pocketrec_training.towers.feature_inputs import NO_FEATURES, feature_inputs
 
 MAX_TITLE_WORDS = 12
 MAX_TITLE_TOKENS = 2 * MAX_TITLE_WORDS - 1
@@ -31,13 +33,19 @@ _STOP_WORDS = frozenset(
 
 
 def item_inputs(
-    spec: FeatureSpec, items: Items, title_buckets: int, *, known: bool = True
+    spec: FeatureSpec,
+    items: Items,
+    title_buckets: int,
+    declared: FittedFeatures = NO_FEATURES,
+    *,
+    known: bool = True,
 ) -> dict[str, NDArray[Any]]:
     """Encode items for the item tower; `known=False` leaves the id out (new items).
 
     Returns:
         ids i32 [n], tokens i32 [n, T], categories i32 [n, C], years i32 [n, 2] (the year, its
-        bucket), price f32 [n]; 0 is padding or unknown, in price -1.
+        bucket), price f32 [n]; 0 is padding or unknown, in price -1. Then one input for each
+        declared feature, see `feature_inputs`.
     """
     n = len(items)
     tokens = np.zeros((n, MAX_TITLE_TOKENS), np.int32)
@@ -51,6 +59,7 @@ def item_inputs(
         "categories": category_codes(spec, items.categories),
         "years": year_codes(items.year),
         "price": items.price,
+        **feature_inputs(declared, items),
     }
 
 

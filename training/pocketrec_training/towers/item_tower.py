@@ -1,5 +1,6 @@
 """The item tower: id embedding + content. It stays on the server; the phone gets its output."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -7,8 +8,10 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.recipe.schema import RetrievalConfig
+from pocketrec_training.towers.feature_inputs import NO_FEATURES, input_sizes
 from pocketrec_training.towers.item_content import MAX_TITLE_TOKENS, N_YEARS, YEARS_A_BUCKET
 
 _PRICES = np.linspace(0.0, 8.0, 33, dtype=np.float32)[None]
@@ -24,7 +27,7 @@ class ItemTower(layers.Layer):
 
     Inputs (all [N, ...]): ids i32 [N] (0 = unknown, else 1 + row), tokens i32 [N, T] (0 = padding),
     categories i32 [N, C] (0 = padding), years i32 [N, 2] (0 = unknown), price f32 [N]
-    (-1 = unknown). Output: f32 [N, d].
+    (-1 = unknown), then one of each declared feature (`feature_inputs`). Output: f32 [N, d].
     """
 
     def __init__(
@@ -35,15 +38,29 @@ class ItemTower(layers.Layer):
         title_buckets: int,
         n_categories: int,
         id_dropout: float,
+        features: Mapping[str, tuple[int, int]] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Set the sizes.
+
+        Args:
+            dim: d.
+            n_items: known items.
+            title_buckets: buckets of words.
+            n_categories: of the release.
+            id_dropout: share of ids that a step drops.
+            features: input of each declared feature -> its width and its number of codes; 0 codes:
+                it has numbers.
+            **kwargs: settings of a Keras layer.
+        """
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "dim": dim,
             "n_items": n_items,
             "title_buckets": title_buckets,
             "n_categories": n_categories,
             "id_dropout": id_dropout,
+            "features": {name: list(sizes) for name, sizes in (features or {}).items()},
         }
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.id_dropout = id_dropout
@@ -55,7 +72,9 @@ class ItemTower(layers.Layer):
         self.category_table = _zeros(n_categories + 1, dim)
         self.year_table = _zeros(N_YEARS + 1, dim)
         self.year_bucket_table = _zeros(N_YEARS // YEARS_A_BUCKET + 1, dim)
-        self.price_dense = layers.Dense(dim, kernel_initializer="zeros", use_bias=False)
+        self.price_dense = _dense(dim)
+        for name, (_, n_codes) in self.settings["features"].items():
+            setattr(self, name, _zeros(n_codes + 1, dim) if n_codes else _dense(dim))
 
     def build(self, *_: Any, **__: Any) -> None:
         """Create the tokens' weights, alike until `weigh_tokens`, and the parts."""
@@ -74,9 +93,11 @@ class ItemTower(layers.Layer):
         ):
             table.build()
         self.price_dense.build((None, _PRICES.shape[1]))
+        for name, (width, _) in self.settings["features"].items():
+            getattr(self, name).build((None, width))
         self.built = True
 
-    def compute_output_shape(self, ids_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, ids_shape: Any, **_: Any) -> tuple[int | None, ...]:
         """Return the output's shape: without it Keras traces the layer to find it."""
         return (ids_shape[0], int(self.settings["dim"]))
 
@@ -103,6 +124,7 @@ class ItemTower(layers.Layer):
         years: Any,
         price: Any,
         training: bool = False,
+        **features: Any,
     ) -> Any:
         """Sum the parts; an unknown id adds nothing."""
         keep = ops.cast(ids > 0, "float32")
@@ -111,7 +133,7 @@ class ItemTower(layers.Layer):
             keep = keep * ops.cast(draw >= self.id_dropout, "float32")
         weights = ops.take(self.token_weights, tokens) * ops.cast(tokens > 0, "float32")
         exact, bucket = ops.cast(years[:, :1], "int32"), ops.cast(years[:, 1:], "int32")
-        return (
+        vector = (
             self.id_table(ids) * ops.expand_dims(keep, -1)
             + _sum(self.token_table(tokens), weights)
             + _sum(self.category_table(categories), categories > 0)
@@ -119,13 +141,22 @@ class ItemTower(layers.Layer):
             + _sum(self.year_bucket_table(bucket), bucket > 0)
             + self.price_dense(_price_buckets(price))
         )
+        for name, (_, n_codes) in self.settings["features"].items():
+            part, values = getattr(self, name), features[name]
+            vector = vector + (_sum(part(values), values > 0) if n_codes else part(values))
+        return vector
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings, for the .keras file."""
         return {**super().get_config(), **self.settings}
 
 
-def build_item_tower(config: RetrievalConfig, spec: FeatureSpec, n_items: int) -> keras.Model:
+def build_item_tower(
+    config: RetrievalConfig,
+    spec: FeatureSpec,
+    n_items: int,
+    declared: FittedFeatures = NO_FEATURES,
+) -> keras.Model:
     """Build the item tower with named inputs, see `ItemTower`."""
     inputs = {
         "ids": keras.Input((), dtype="int32", name="ids"),
@@ -133,6 +164,10 @@ def build_item_tower(config: RetrievalConfig, spec: FeatureSpec, n_items: int) -
         "categories": keras.Input((spec.max_categories,), dtype="int32", name="categories"),
         "years": keras.Input((2,), dtype="int32", name="years"),
         "price": keras.Input((), name="price"),
+        **{
+            name: keras.Input((width,), dtype="int32" if n_codes else "float32", name=name)
+            for name, (width, n_codes) in input_sizes(declared).items()
+        },
     }
     tower = ItemTower(
         dim=spec.dim,
@@ -140,9 +175,14 @@ def build_item_tower(config: RetrievalConfig, spec: FeatureSpec, n_items: int) -
         title_buckets=config.title_buckets,
         n_categories=len(spec.categories),
         id_dropout=config.id_dropout,
+        features=input_sizes(declared),
         name="tower",
     )
     return keras.Model(inputs, tower(**inputs), name="item_tower")
+
+
+def _dense(dim: int) -> layers.Dense:
+    return layers.Dense(dim, kernel_initializer="zeros", use_bias=False)
 
 
 def _zeros(n: int, dim: int) -> layers.Embedding:

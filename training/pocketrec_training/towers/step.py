@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import SLACK, STEPS_PER_OCTAVE
@@ -17,6 +18,7 @@ from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.recipe.schema import Recipe, RetrievalConfig, uses_time
 from pocketrec_training.towers import losses
 from pocketrec_training.towers.data_parallel import parallel_step
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 from pocketrec_training.towers.item_tower import build_item_tower
 from pocketrec_training.towers.schedule import learning_rate
 from pocketrec_training.towers.sequences import Windows
@@ -44,6 +46,7 @@ class TowerFit:
         inputs: dict[str, NDArray[Any]],
         begin: Callable[[keras.Model, keras.Model], None] | None = None,
         strategy: tf.distribute.Strategy | None = None,
+        declared: FittedFeatures = NO_FEATURES,
     ) -> None:
         """Build everything.
 
@@ -54,13 +57,14 @@ class TowerFit:
             inputs: the item tower's, for all items in row order.
             begin: sets the first weights of user tower and item tower (a warm start).
             strategy: devices that share each batch; None for one.
+            declared: features of the items, as in `inputs`.
         """
         self.config = config = recipe.retrieval
         self.n_items = len(data.items)
         self.shuffles = not uses_time(recipe)
         self.baskets = recipe.split.kind != "leave_last" and not self.shuffles
         with strategy.scope() if strategy else nullcontext():
-            self._build(config, spec, inputs, begin)
+            self._build(config, spec, inputs, declared, begin)
         self._drawn = _sampling(config, data.popularity())
         self._near = np.zeros((self.n_items, config.hard_negatives), np.int32)
         self.kept = [*self.user_tower.variables, *self.item_tower.variables]
@@ -74,11 +78,12 @@ class TowerFit:
         config: RetrievalConfig,
         spec: FeatureSpec,
         inputs: dict[str, NDArray[Any]],
+        declared: FittedFeatures,
         begin: Callable[[keras.Model, keras.Model], None] | None,
     ) -> None:
         """Make all variables, on every device of the strategy in scope."""
         self.user_tower = build_user_tower(config, spec)
-        self.item_tower = build_item_tower(config, spec, self.n_items)
+        self.item_tower = build_item_tower(config, spec, self.n_items, declared)
         if begin is not None:
             begin(self.user_tower, self.item_tower)
         self.item_tower.get_layer("tower").weigh_tokens(inputs["tokens"])

@@ -7,10 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from pocketrec_bundle.declared import FittedFeature, FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
+from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import VALID, Dataset, Items
 from pocketrec_training.errors import RunInvalidError
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 from pocketrec_training.towers.fit import FittedTowers
 from pocketrec_training.towers.user_vectors import user_vectors
 from pocketrec_training.trained import TrainedRun
@@ -51,12 +54,13 @@ def check_fits(previous: TrainedRun, spec: FeatureSpec, items: Items) -> None:
 
 
 def copy_weights(
-    previous: TrainedRun, spec: FeatureSpec, items: Items
+    previous: TrainedRun, spec: FeatureSpec, items: Items, declared: FittedFeatures = NO_FEATURES
 ) -> Callable[[keras.Model, keras.Model], None]:
     """Return a function that copies the previous weights, for `fit_towers(begin=...)`.
 
-    Tables with a row for each item, category or event type are copied by name; new rows start as
-    without a warm start. Other weights are copied if the layers and their shapes match.
+    Tables with a row for each item, category, event type or name of a feature are copied by name;
+    new rows start as without a warm start. Other weights are copied if the layers and their shapes
+    match.
     """
 
     def begin(user_tower: keras.Model, item_tower: keras.Model) -> None:
@@ -65,6 +69,10 @@ def copy_weights(
             "category_table": (previous.spec.categories, spec.categories),
             "event_table": (previous.spec.event_types, spec.event_types),
         }
+        before = {one.name: one for one in previous.declared.items}
+        for one in declared.items:
+            if one.n_codes and one.name in before:
+                names[col.FEATURE + one.name] = (_labels(before[one.name]), _labels(one))
         for new, old in (
             (user_tower, previous.user_tower),
             (item_tower, previous.item_tower),
@@ -74,10 +82,16 @@ def copy_weights(
     return begin
 
 
+def _labels(fitted: FittedFeature) -> list[str]:
+    """Return a text for each code; the same text has the same meaning in another run."""
+    buckets = fitted.feature.hash_buckets
+    return [*fitted.names, *(f"\0{place} of {buckets}" for place in range(buckets))]
+
+
 def _copy(old: Any, new: Any, names: dict[str, tuple[Sequence[str], Sequence[str]]]) -> None:
     by_name = {}
     for attribute, (before, after) in names.items():
-        if hasattr(old, attribute) and hasattr(new, attribute):
+        if _has_table(old, attribute) and _has_table(new, attribute):
             variable = getattr(new, attribute).embeddings
             row_of = {name: row for row, name in enumerate(before, 1)}  # row 0 is padding
             known = [(to, row_of[name]) for to, name in enumerate(after, 1) if name in row_of]
@@ -91,6 +105,11 @@ def _copy(old: Any, new: Any, names: dict[str, tuple[Sequence[str], Sequence[str
     for source, target in zip(old.trainable_variables, new.trainable_variables, strict=True):
         if id(target) not in by_name and source.shape == target.shape:
             target.assign(source)
+
+
+def _has_table(layer: Any, attribute: str) -> bool:
+    """Whether a layer has a table of that name; a feature of another kind has a dense part."""
+    return hasattr(getattr(layer, attribute, None), "embeddings")
 
 
 def align_towers(

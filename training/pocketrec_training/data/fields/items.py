@@ -15,7 +15,7 @@ MAX_TITLE, MAX_CATEGORIES = 10_000, 5_000
 """Characters; with an id of `MAX_ID` they fit a catalogue's row even at four bytes each."""
 BAD = "bad_"
 """Prefix of a column with the start of a field's unreadable value, null where it is good."""
-_QUOTED = 40
+QUOTED = 40
 """Characters of an unreadable value that messages quote."""
 FIELDS = (col.TITLE, col.CATEGORIES, col.PRICE, col.YEAR, *col.AUDIENCE)
 WHY = {
@@ -37,7 +37,9 @@ def item_fields(texts: dict[str, ir.StringValue], separator: str) -> dict[str, i
         separator: between names of categories and regions.
     """
     title = texts[col.TITLE].cast("string")
-    categories, regions = (_names(texts[key], separator) for key in (col.CATEGORIES, col.REGIONS))
+    categories, regions = (
+        joined_names(texts[key], separator) for key in (col.CATEGORIES, col.REGIONS)
+    )
     price, year, age = (
         texts[key].try_cast("float64") for key in (col.PRICE, col.YEAR, col.AGE_RATING)
     )
@@ -59,30 +61,44 @@ def item_fields(texts: dict[str, ir.StringValue], separator: str) -> dict[str, i
         bad = text.notnull() & ~good
         if name in (col.CATEGORIES, col.REGIONS):
             bad = bad & value.notnull()  # blanks and separators alone mean no name
-        found[BAD + name] = ibis.ifelse(bad, text.substr(0, _QUOTED + 1), ibis.null("string"))
+        found[BAD + name] = ibis.ifelse(bad, text.substr(0, QUOTED + 1), ibis.null("string"))
     known = found[col.PRICE]
     found[col.PRICE] = ibis.ifelse(known < 0, ibis.null("float64"), known)  # as on the device
     return found
 
 
+def feature_columns(table: ir.Table) -> tuple[str, ...]:
+    """Return the columns of declared features."""
+    return tuple(name for name in table.columns if name.startswith(col.FEATURE))
+
+
 def nulled_counts(staged: ir.Table) -> dict[str, int]:
     """Return the number of nulled values by field, for fields that have some."""
-    counts = {name: staged[BAD + name].count() for name in FIELDS}
+    counts = {name: staged[BAD + name].count() for name in (*FIELDS, *feature_columns(staged))}
     row = staged.aggregate(**counts).to_pyarrow().to_pylist()[0]
     return {name: int(n) for name, n in row.items() if n}
 
 
-def nulled_sentences(staged: ir.Table, counts: dict[str, int]) -> list[str]:
-    """Say which values were nulled, with a sample and its line each."""
-    told = []
+def nulled_sentences(
+    staged: ir.Table, counts: dict[str, int], reasons: dict[str, str]
+) -> list[str]:
+    """Say which values were nulled, with a sample and its line each.
+
+    Args:
+        staged: the cleaned items.
+        counts: of `nulled_counts`.
+        reasons: what is wrong with a nulled value, by column of a declared feature.
+    """
+    told, reasons = [], WHY | reasons
     for name, n in counts.items():
         bad = staged.filter(staged[BAD + name].notnull())
         first = bad.order_by(PLACE).limit(1).select("file", LINE, text=bad[BAD + name])
         (row,) = first.to_pyarrow().to_pylist()
-        text = row["text"] if len(row["text"]) <= _QUOTED else row["text"][:_QUOTED] + "..."
+        text = row["text"] if len(row["text"]) <= QUOTED else row["text"][:QUOTED] + "..."
         values = "value" if n == 1 else "values"
+        place = f"{row['file']}:{row['line']}"
         told.append(
-            f"{name}: {n:,} {values} {WHY[name]}, e.g. {shown(text)} ({row['file']}:{row['line']})"
+            f"{name}: {n:,} {values} {reasons[name]}, e.g. {shown(text)} ({place})"
             f"; the items stay, without {name}"
         )
     return told
@@ -93,13 +109,17 @@ def last_of_each(good: ir.Table) -> ir.Table:
 
     An item without a title is called by its id.
     """
-    fields = {name: good[name].argmax(good[PLACE], where=good[name].notnull()) for name in FIELDS}
+    features = feature_columns(good)
+    fields = {
+        name: good[name].argmax(good[PLACE], where=good[name].notnull())
+        for name in (*FIELDS, *features)
+    }
     merged = good.group_by(col.ITEM_ID).aggregate(**fields)
     return merged.mutate(
         title=ibis.coalesce(merged[col.TITLE], merged[col.ITEM_ID]),
         categories=merged[col.CATEGORIES].fill_null(""),
         regions=merged[col.REGIONS].fill_null(""),
-    ).select(*col.ITEMS)
+    ).select(*col.ITEMS, *features)
 
 
 def saved_fields(items: ir.Table) -> ir.Table:
@@ -114,15 +134,16 @@ def saved_fields(items: ir.Table) -> ir.Table:
         categories=items[col.CATEGORIES].nullif(""),
         regions=items[col.REGIONS].nullif(""),
     )
-    return items.select(*col.ITEMS, **{PLACE: ibis.literal(-1, "int64")})
+    return items.select(*col.ITEMS, *feature_columns(items), **{PLACE: ibis.literal(-1, "int64")})
 
 
 def described(saved: ir.Table) -> ir.Table:
     """Return the rows of `saved_fields` with a field; interactions alone named the others."""
-    return saved.filter(ibis.or_(*(saved[name].notnull() for name in FIELDS)))
+    names = (*FIELDS, *feature_columns(saved))
+    return saved.filter(ibis.or_(*(saved[name].notnull() for name in names)))
 
 
-def _names(texts: ir.StringValue, separator: str) -> ir.StringValue:
+def joined_names(texts: ir.StringValue, separator: str) -> ir.StringValue:
     """Return names joined by "|": trimmed, each once in the source's order; null without any.
 
     Names of a list keep the separator; a "|" within one becomes "/". A cell may be the text of a

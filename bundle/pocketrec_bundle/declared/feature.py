@@ -1,0 +1,125 @@
+"""The declaration of one feature. A recipe reads it, and all other rooms follow it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+from pocketrec_bundle.encoding.strict_json import is_integer, is_number, matches, shown
+from pocketrec_bundle.features import (
+    CONTEXT,
+    MAX_VOCABULARY,
+    NEIGHBOUR_PAIR,
+    NUMERIC,
+    PAIR,
+    REPEAT_PAIR,
+)
+
+Kind = Literal["category", "categories", "number", "flag", "vector"]
+
+MAX_FEATURES = 64
+"""Features of one table."""
+MAX_BUCKETS = 256
+MAX_LENGTH = 4096
+"""Numbers of a vector."""
+MAX_NAMES = 64
+"""Names that a row of a `categories` feature may keep."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_BUILT_IN = (*NUMERIC, *CONTEXT, *PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR)
+_RESERVED = frozenset((*_BUILT_IN, "title", "categories", "regions", "age_rating"))
+"""Names of built-in columns; `popularity_7_days` and the like are reserved too."""
+_OF_KINDS = {
+    "vocabulary": ("category", "categories"),
+    "hash_buckets": ("category", "categories"),
+    "most": ("categories",),
+    "log": ("number",),
+    "clip": ("number",),
+    "buckets": ("number",),
+    "missing": ("number", "flag"),
+    "length": ("vector",),
+}
+"""Option -> the kinds that have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One declared feature.
+
+    Attributes:
+        kind: "category": one name; "categories": a list of names; "number"; "flag": yes or no;
+            "vector": `length` numbers.
+        column: of the source's table; empty: the feature's name. Not a part of a release.
+        vocabulary: the most frequent names that get a code of their own.
+        hash_buckets: codes that the other names share; 0: they are unknown.
+        most: names that a row keeps, the first ones.
+        log: take log(1 + number); for numbers of at least 0.
+        clip: (smallest, largest) number; others are brought to the nearer one.
+        buckets: bins of the number in the models, by quantiles.
+        missing: number in place of a missing one; None: unknown, which adds nothing.
+        length: numbers of the vector.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    kind: Kind
+    column: str = ""
+    vocabulary: int = 1000
+    hash_buckets: int = 0
+    most: int = 8
+    log: bool = False
+    clip: tuple[float, float] | None = None
+    buckets: int = 16
+    missing: float | None = None
+    length: int = 0
+
+
+def problems(features: Mapping[str, Feature]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the features of one table, as (key, sentence).
+
+    Args:
+        features: by name; the types of their options are right.
+    """
+    if len(features) > MAX_FEATURES:
+        yield "", f"{len(features)} features, and at most {MAX_FEATURES} are allowed. Remove some."
+    for name, feature in features.items():
+        if not matches(_NAME, name):
+            yield (
+                name,
+                "a name has 1 to 40 of a-z, 0-9 and _, and begins with a letter. Rename the "
+                'feature; its option "column" names the source\'s column.',
+            )
+        elif name in _RESERVED or name.startswith(("popularity", "recent_")):
+            yield name, "the name of a built-in column. Choose another one."
+        for option, sentence in _wrong_options(feature):
+            yield f"{name}.{option}", sentence
+
+
+def _wrong_options(feature: Feature) -> Iterator[tuple[str, str]]:
+    kind, usual = feature.kind, {each.name: each.default for each in fields(Feature)}
+    for option, kinds in _OF_KINDS.items():
+        if kind not in kinds and getattr(feature, option) != usual[option]:
+            yield option, f'a "{kind}" has no {option}, only {" and ".join(kinds)}. Remove it.'
+    bounds = {
+        "vocabulary": (0, MAX_VOCABULARY),
+        "hash_buckets": (0, MAX_VOCABULARY),
+        "most": (1, MAX_NAMES),
+        "buckets": (1, MAX_BUCKETS),
+        "length": (0 if kind != "vector" else 1, MAX_LENGTH),
+    }
+    for option, (low, high) in bounds.items():
+        value = getattr(feature, option)
+        if not is_integer(value, low, high):
+            yield option, f"must be an integer {low}..{high} (found {shown(value)})"
+    if kind in ("category", "categories") and not feature.vocabulary + feature.hash_buckets:
+        yield "vocabulary", "0 without hash_buckets leaves no name a code. Set one of them."
+    if feature.vocabulary + feature.hash_buckets > MAX_VOCABULARY:
+        yield "hash_buckets", f"vocabulary + hash_buckets must not exceed {MAX_VOCABULARY}"
+    if feature.clip is not None:
+        low, high = feature.clip
+        if not (is_number(low) and is_number(high) and low < high):
+            yield "clip", f"must be two finite numbers, the smaller first (found {feature.clip})"
+        elif feature.log and low < 0:
+            yield "clip", f"begins at {low}, but log needs numbers of at least 0"
+    if feature.missing is not None and not is_number(feature.missing):
+        yield "missing", f"must be a finite number (found {feature.missing})"
+    if kind == "flag" and feature.missing not in (None, 0, 1):
+        yield "missing", f"of a flag must be 0 or 1 (found {feature.missing})"

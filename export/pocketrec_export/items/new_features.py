@@ -1,0 +1,86 @@
+"""Declared features of new items, from the values of a changes file."""
+
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pocketrec_bundle.declared import Feature, FittedFeatures
+from pocketrec_bundle.declared.fitted import MAX_WORD
+from pocketrec_bundle.encoding.strict_json import is_number, shown
+from pocketrec_bundle.errors import InputError
+from pocketrec_training.data.fields.values import Values, unknown
+
+_EXPECTED = {
+    "category": f"a text of at most {MAX_WORD} characters",
+    "categories": f"a list of texts of at most {MAX_WORD} characters without '|'",
+    "number": "a finite number",
+    "flag": "true or false",
+}
+
+
+def new_features(
+    declared: FittedFeatures, items: Iterable[tuple[str, Mapping[str, Any] | None]], where: str
+) -> dict[str, Values]:
+    """Return the features of items that get a vector by their content.
+
+    Args:
+        declared: features of the run.
+        items: (id, JSON values by name) of each item, lists of numbers as arrays. A feature that is
+            absent or null is unknown. None: a joined item whose features are not given again; a
+            release does not have them.
+        where: the changes file.
+
+    Raises:
+        InputError: a value has the wrong type or length, a feature is not declared, or features
+            are needed and not given.
+    """
+    rows = list(items)
+    features = {one.name: one.feature for one in declared.items}
+    found = {name: unknown(feature, len(rows)) for name, feature in features.items()}
+    for place, (item_id, values) in enumerate(rows):
+        if values is None:
+            if features:
+                raise InputError(
+                    f"{where}: change: {item_id!r} joined after training, so the change gives it "
+                    f'a new vector. Give "features" again, with {", ".join(features)}: '
+                    "a release does not have them."
+                )
+            continue
+        for name, value in values.items():
+            if name not in features:
+                known = ", ".join(features) or "none"
+                raise InputError(
+                    f"{where}: {item_id!r}: features: {shown(name)} is not a feature of the run "
+                    f"(it has {known})."
+                )
+            if value is not None:
+                found[name][place] = _value(features[name], value, f"{where}: {item_id!r}: {name}")
+    return found
+
+
+def _value(feature: Feature, value: Any, where: str) -> Any:
+    """Return a JSON value as `Values` hold it."""
+    if feature.kind == "category" and _is_word(value):
+        return value.strip()
+    if feature.kind == "categories" and _is_names(value):
+        return "|".join(word.strip() for word in value if word.strip())
+    if feature.kind == "number" and is_number(value):
+        return value
+    if feature.kind == "flag" and type(value) is bool:
+        return float(value)
+    if feature.kind == "vector" and isinstance(value, array) and len(value) == feature.length:
+        return np.array(value, np.float32)
+    expected = _EXPECTED.get(feature.kind, f"a list of {feature.length} finite numbers")
+    raise InputError(f"{where}: expected {expected}, found {shown(value)}.")
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_WORD
+
+
+def _is_names(value: object) -> bool:
+    if not isinstance(value, list | array):  # an empty list is an array
+        return False
+    return all(_is_word(word) and "|" not in word for word in value)

@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+
+from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
+from pocketrec_bundle.errors import InputError
+from pocketrec_export.items.changes import read_changes
+from pocketrec_export.items.new_features import new_features
+
+DECLARED = FittedFeatures(
+    items=tuple(
+        FittedFeature(name=name, feature=feature)
+        for name, feature in {
+            "brand": Feature(kind="category"),
+            "image": Feature(kind="vector", length=2),
+            "is_new": Feature(kind="flag"),
+            "stock": Feature(kind="number"),
+            "tags": Feature(kind="categories"),
+        }.items()
+    )
+)
+GOOD = {"brand": " Acme ", "image": [1, 0.5], "is_new": True, "stock": -3, "tags": ["a", "b "]}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def features(*items):
+        path = tmp_path / "changes.json"
+        added = [{"item_id": f"n{n}"} | one for n, one in enumerate(items)]
+        path.write_text(json.dumps({"add": added}))
+        changes = read_changes(path)
+        rows = zip(changes.add.ids, changes.add_features, strict=True)
+        return new_features(DECLARED, rows, "changes.json")
+
+    return features
+
+
+def test_values_of_a_file_become_those_of_tables(read):
+    found = read({"features": GOOD}, {"features": {"stock": None}}, {})
+    assert found["brand"].tolist() == ["Acme", "", ""]
+    assert found["tags"].tolist() == ["a|b", "", ""]
+    assert np.array_equal(found["image"], [[1, 0.5], [np.nan] * 2, [np.nan] * 2], equal_nan=True)
+    assert found["is_new"].tolist()[0] == 1 and found["stock"].tolist()[0] == -3
+    assert np.isnan(found["stock"][1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        ({"brandd": "Acme"}, "'brandd' is not a feature of the run"),
+        ({"brand": 3}, "brand: expected a text"),
+        ({"brand": "x" * 257}, "brand: expected a text of at most 256"),
+        ({"image": [1, 2, 3]}, "image: expected a list of 2 finite numbers"),
+        ({"image": [1, "2"]}, "image: expected a list of 2"),
+        ({"image": [1, 1e300]}, "image: expected a list of 2"),
+        ({"is_new": 1}, "is_new: expected true or false"),
+        ({"stock": "3"}, "stock: expected a finite number"),
+        ({"stock": True}, "stock: expected a finite number"),
+        ({"tags": "a"}, "tags: expected a list of texts"),
+        ({"tags": ["a|b"]}, "tags: expected a list of texts"),
+        ({"tags": [1]}, "tags: expected a list of texts"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_item(read, features, told):
+    with pytest.raises(InputError, match=rf"changes\.json: .*{told}"):
+        read({"features": features})
+
+
+def test_features_are_an_object(read):
+    with pytest.raises(InputError, match="not an item with"):
+        read({"features": ["Acme"]})
+
+
+def test_a_joined_item_gives_its_features_again():
+    with pytest.raises(InputError, match=r"'i1' joined after training.*brand, image"):
+        new_features(DECLARED, [("i1", None)], "changes.json")
+    assert new_features(FittedFeatures(), [("i1", None)], "changes.json") == {}

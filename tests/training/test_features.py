@@ -1,0 +1,98 @@
+"""A recipe with declared features, from files to a trained run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.errors import RunInvalidError, TableInvalidError
+from pocketrec_training.recipe.load import parse_recipe
+from pocketrec_training.recipe.tables import Features
+from pocketrec_training.train import train
+from pocketrec_training.trained import load_trained
+
+N_ITEMS = 30
+RECIPE = parse_recipe(
+    {
+        "name": "shop",
+        "data": {"interactions": "log.csv", "items": "items.csv"},
+        "features": {
+            "items": {
+                "brand": {"column": "Brand", "kind": "category", "hash_buckets": 2},
+                "stock": {"kind": "number", "log": True, "clip": [0, 99], "buckets": 4},
+                "is_new": {"kind": "flag", "missing": 0},
+                "image": {"kind": "vector", "length": 3},
+            }
+        },
+        "retrieval": {"dim": 8, "blocks": 1, "max_history": 6, "epochs": 2, "batch": 16},
+        "ranker": {"epochs": 1, "candidates": 20, "negatives": 5, "deep": [4]},
+    },
+    "shop.toml",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    base = tmp_path_factory.mktemp("shop")
+    events = (
+        f"u{user},i{(3 * user + 2 * n) % N_ITEMS},{1_700_000_000 + 1000 * n + user}\n"
+        for user in range(30)
+        for n in range(8)
+    )
+    (base / "log.csv").write_text("user_id,item_id,timestamp\n" + "".join(events))
+    items = (
+        f'i{n},{"ABC"[n % 3]},{3 * n},{n % 2},"[{n % 5}, {n % 7}, 1]"\n' for n in range(N_ITEMS)
+    )
+    (base / "items.csv").write_text("item_id,Brand,stock,is_new,image\n" + "".join(items))
+    build_tables(RECIPE, base / "tables", base)
+    return base
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    train(recipe=RECIPE, data=folder / "tables", out=folder / "run")
+    return folder / "run"
+
+
+def test_every_fit_of_a_run_has_its_features(run):
+    for fit in ("evaluation", "final"):
+        declared = load_trained(run, fit=fit).declared
+        assert [one.name for one in declared.items] == ["brand", "image", "is_new", "stock"]
+        assert declared.items[0].names == ("A", "B", "C")
+        assert len(declared.items[3].edges) == 5
+
+
+def test_features_are_learned_and_move_the_vector_of_a_new_item(run):
+    trained = load_trained(run, fit="final")
+    tower = trained.item_tower.get_layer("tower")
+    for part in (tower.feature_brand.embeddings, tower.feature_image.kernel):
+        assert np.abs(part.numpy()).max() > 1e-4
+    some = trained.items.pick([0, 1])
+    plain = trained.item_vectors_for(some)
+    changed = some.features | {"brand": some.features["brand"][::-1]}
+    moved = trained.item_vectors_for(replace(some, features=changed))
+    assert np.abs(plain - moved).max() > 1e-4
+
+
+def test_the_phone_s_files_do_not_know_the_features(run):
+    spec = load_trained(run).spec
+    assert spec.numeric == ("popularity", "year", "price")
+
+
+def test_a_damaged_file_of_features_is_refused(run, tmp_path):
+    path = run / "features.json"
+    good = path.read_bytes()
+    try:
+        path.write_bytes(good.replace(b'"category"', b'"sound"'))
+        with pytest.raises(RunInvalidError, match=r"damaged \(features\.json"):
+            load_trained(run)
+    finally:
+        path.write_bytes(good)
+
+
+def test_a_feature_that_the_tables_lack_stops_training_before_it_begins(folder, tmp_path):
+    more = RECIPE.features.items | {"size": RECIPE.features.items["stock"]}
+    recipe = replace(RECIPE, features=Features(items=more))
+    with pytest.raises(TableInvalidError, match="no feature 'size'"):
+        train(recipe=recipe, data=folder / "tables", out=tmp_path / "run")

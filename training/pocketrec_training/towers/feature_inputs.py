@@ -1,0 +1,70 @@
+"""Inputs of the item tower for declared features. They stay on the server."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.declared import FittedFeature, FittedFeatures
+from pocketrec_bundle.floats import Floats32
+from pocketrec_training.data import columns as col
+from pocketrec_training.data.dataset import Items
+from pocketrec_training.data.features.declared import filled, names_of
+from pocketrec_training.data.fields.values import Values, unknown
+
+NO_FEATURES = FittedFeatures()
+_LEAST = 1e-12
+
+
+def feature_inputs(declared: FittedFeatures, items: Items) -> dict[str, NDArray[Any]]:
+    """Encode the declared features of items, one array each, named `feature_NAME`.
+
+    Returns:
+        Of names: codes i32 [n, width], 0 = unknown or padding. Of a number: f32 [n, 1 + bins],
+        whether it is known and how far it is through each bin (PLE; Gorishniy et al. 2022). Of a
+        flag: f32 [n, 2], whether it is known and its value. Of a vector: f32 [n, length], brought
+        to length 1. What is unknown is 0 everywhere, also if `items` lack the feature.
+    """
+    found = {}
+    for fitted in declared.items:
+        values = items.features.get(fitted.name)
+        if values is None:
+            values = unknown(fitted.feature, len(items))
+        found[col.FEATURE + fitted.name] = _encode(fitted, values)
+    return found
+
+
+def input_sizes(declared: FittedFeatures) -> dict[str, tuple[int, int]]:
+    """Return width and number of codes of each input; numbers have no codes."""
+    return {col.FEATURE + one.name: (_width(one), one.n_codes) for one in declared.items}
+
+
+def _encode(fitted: FittedFeature, values: Values) -> NDArray[Any]:
+    kind = fitted.feature.kind
+    if kind in ("category", "categories"):
+        return fitted.codes(names_of(fitted.feature, values))
+    if kind == "vector":
+        known = np.nan_to_num(values, nan=0.0)
+        lengths = np.linalg.norm(known, axis=1, keepdims=True)
+        return np.asarray(known / np.maximum(lengths, _LEAST), np.float32)
+    numbers = filled(fitted.feature, values)
+    known = ~np.isnan(numbers)
+    rest = numbers[:, None] if kind == "flag" else _bins(fitted, numbers)
+    parts = [known[:, None], np.where(known[:, None], rest, 0.0)]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _bins(fitted: FittedFeature, numbers: Floats32) -> Floats32:
+    """Return how far each number is through each bin, float32 [n, bins], 0..1."""
+    edges = np.array(fitted.edges, np.float32)
+    widths = np.diff(edges)
+    return np.clip((fitted.scaled(numbers)[:, None] - edges[:-1]) / widths, 0.0, 1.0)
+
+
+def _width(fitted: FittedFeature) -> int:
+    kind = fitted.feature.kind
+    if kind in ("category", "categories"):
+        return fitted.width
+    if kind == "vector":
+        return fitted.feature.length
+    return 2 if kind == "flag" else max(1, len(fitted.edges))
