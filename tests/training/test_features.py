@@ -20,7 +20,7 @@ RECIPE = parse_recipe(
         "features": {
             "items": {
                 "brand": {"column": "Brand", "kind": "category", "hash_buckets": 2},
-                "stock": {"kind": "number", "log": True, "clip": [0, 99], "buckets": 4},
+                "stock": {"kind": "number", "log": True, "buckets": 4, "ranker": True},
                 "is_new": {"kind": "flag", "missing": 0},
                 "image": {"kind": "vector", "length": 3},
             }
@@ -70,14 +70,14 @@ def test_features_are_learned_and_move_the_vector_of_a_new_item(run):
         assert np.abs(part.numpy()).max() > 1e-4
     some = trained.items.pick([0, 1])
     plain = trained.item_vectors_for(some)
-    changed = some.features | {"brand": some.features["brand"][::-1]}
+    changed = {**some.features, "brand": some.features["brand"][::-1]}
     moved = trained.item_vectors_for(replace(some, features=changed))
     assert np.abs(plain - moved).max() > 1e-4
 
 
-def test_the_phone_s_files_do_not_know_the_features(run):
+def test_the_release_has_the_columns_of_the_ranker_only(run):
     spec = load_trained(run).spec
-    assert spec.numeric == ("popularity", "year", "price")
+    assert spec.numeric == ("popularity", "year", "price", "stock")
 
 
 def test_a_damaged_file_of_features_is_refused(run, tmp_path):

@@ -37,6 +37,7 @@ _OF_KINDS = {
     "buckets": ("number",),
     "missing": ("number", "flag"),
     "length": ("vector",),
+    "ranker": ("number", "flag"),
 }
 """Option -> the kinds that have it."""
 
@@ -55,8 +56,11 @@ class Feature:
         log: take log(1 + number); for numbers of at least 0.
         clip: (smallest, largest) number; others are brought to the nearer one.
         buckets: bins of the number in the models, by quantiles.
-        missing: number in place of a missing one; None: unknown, which adds nothing.
+        missing: number that the tables have in place of a missing one; None: unknown, which adds
+            nothing.
         length: numbers of the vector.
+        ranker: whether the release has the feature as a numeric column, for the ranker, filters and
+            rules on the phone; its values must be at least 0.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -70,6 +74,7 @@ class Feature:
     buckets: int = 16
     missing: float | None = None
     length: int = 0
+    ranker: bool = False
 
 
 def problems(features: Mapping[str, Feature]) -> Iterator[tuple[str, str]]:
@@ -114,11 +119,11 @@ def _wrong_options(feature: Feature) -> Iterator[tuple[str, str]]:
     if feature.vocabulary + feature.hash_buckets > MAX_VOCABULARY:
         yield "hash_buckets", f"vocabulary + hash_buckets must not exceed {MAX_VOCABULARY}"
     if feature.clip is not None:
-        low, high = feature.clip
-        if not (is_number(low) and is_number(high) and low < high):
+        smallest, largest = feature.clip
+        if not (is_number(smallest) and is_number(largest) and smallest < largest):
             yield "clip", f"must be two finite numbers, the smaller first (found {feature.clip})"
-        elif feature.log and low < 0:
-            yield "clip", f"begins at {low}, but log needs numbers of at least 0"
+        elif feature.log and smallest < 0:
+            yield "clip", f"begins at {smallest}, but log needs numbers of at least 0"
     if feature.missing is not None and not is_number(feature.missing):
         yield "missing", f"must be a finite number (found {feature.missing})"
     if kind == "flag" and feature.missing not in (None, 0, 1):

@@ -159,6 +159,7 @@ def _read(value: Any) -> FittedFeature:
     is_clip = isinstance(clip, list) and len(clip) == 2 and all(map(is_number, clip))
     right = (
         type(value["log"]) is bool,
+        type(value["ranker"]) is bool,
         clip is None or is_clip,
         value["missing"] is None or is_number(value["missing"]),
         *(type(value[key]) is int for key in _INTEGERS),

@@ -1,7 +1,7 @@
 """Apply changes to a release's items: add, change, withdraw, restore."""
 
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +14,9 @@ from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_export.items.changes import Changes
 from pocketrec_export.items.index_builder import nearest
 from pocketrec_export.items.item_table import ItemTable
-from pocketrec_export.items.new_features import new_features
+from pocketrec_export.items.new_features import check_complete, new_features
 from pocketrec_training.data.dataset import Items
+from pocketrec_training.data.fields.values import Values
 from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 
@@ -47,26 +48,50 @@ def apply_changes(
     """
     row_of = {item_id: row for row, item_id in enumerate(table.items.ids)}
     _check(changes, row_of, table.available)
-    changed_features = {
-        row_of[one.item_id]: one.features for one in changes.change if one.features is not None
-    }
     available = table.available.copy()
     available[[row_of[item_id] for item_id in changes.withdraw]] = False
     available[[row_of[item_id] for item_id in changes.restore]] = True
     items, touched = _changed(table.items, changes, row_of)
-    joined = (row for row in {*touched, *changed_features} if items.ids[row] not in trained_ids)
-    stale = sorted(joined)
-    known, added = len(table), len(changes.add)
-    table = _extended(replace(table, items=items, available=available), changes.add)
-    fresh = np.array([*stale, *range(known, known + added)], np.int64)
+    where = str(changes.path)
+    given: dict[int, Mapping[str, object]] = {}
+    for one in changes.change:  # later changes of one item see the earlier ones
+        if one.features:
+            row = row_of[one.item_id]
+            given[row] = {**given.get(row, {}), **one.features}
+    content = {*touched, *given}
+    stale = sorted(row for row in content if items.ids[row] not in trained_ids)
+    for row in stale:
+        check_complete(declared, items.ids[row], given.get(row), where)
+    changed = new_features(declared, [(items.ids[r], one) for r, one in given.items()], where)
+    pairs = zip(changes.add.ids, changes.add_features, strict=True)
+    added = new_features(declared, pairs, where)
+    items = replace(items, features=_released(items.features, given, changed))
+    known = len(table)
+    table = _extended(
+        replace(table, items=items, available=available), replace(changes.add, features=added)
+    )
+    fresh = np.array([*stale, *range(known, known + len(changes.add))], np.int64)
     if len(fresh):
-        rows = [(table.items.ids[row], changed_features.get(row)) for row in stale]
-        rows += zip(changes.add.ids, changes.add_features, strict=True)
-        features = new_features(declared, rows, str(changes.path))
+        place_of = {row: place for place, row in enumerate(given)}
+        places = np.array([place_of[row] for row in stale if row in place_of], np.int64)
+        features = {name: np.concatenate([changed[name][places], added[name]]) for name in added}
         vectors = vectors_for(replace(table.items.pick(fresh), features=features))
         table.rows[fresh], table.scales[fresh] = quantize_rows(vectors)
         table.cell[fresh] = nearest(vectors, centroids)
     return table
+
+
+def _released(
+    features: Mapping[str, Values],
+    given: Mapping[int, Mapping[str, object]],
+    changed: Mapping[str, Values],
+) -> dict[str, Values]:
+    """Return the features that the release has, with the values that changes give."""
+    found = {name: values.copy() for name, values in features.items()}
+    for place, (row, values) in enumerate(given.items()):
+        for name in values.keys() & found.keys():
+            found[name][row] = changed[name][place]
+    return found
 
 
 def _check(changes: Changes, row_of: dict[str, int], available: NDArray[np.bool_]) -> None:
@@ -127,13 +152,8 @@ def _changed(items: Items, changes: Changes, row_of: dict[str, int]) -> tuple[It
         or price[row] != items.price[row]
         or year[row] != items.year[row]
     ]
-    found = Items(
-        ids=items.ids,
-        titles=titles,
-        categories=categories,
-        price=price,
-        year=year,
-        audience=audience,
+    found = replace(
+        items, titles=titles, categories=categories, price=price, year=year, audience=audience
     )
     return found, differs
 
@@ -150,6 +170,10 @@ def _extended(table: ItemTable, new: Items) -> ItemTable:
             price=np.concatenate([items.price, new.price]),
             year=np.concatenate([items.year, new.year]),
             audience=items.for_whom().plus(new.for_whom()),
+            features={
+                name: np.concatenate([values, new.features[name]])
+                for name, values in items.features.items()
+            },
         ),
         rows=np.concatenate([table.rows, np.zeros((n, dim), np.int8)]),
         scales=np.concatenate([table.scales, np.ones(n, np.float32)]),

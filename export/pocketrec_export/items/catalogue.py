@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import canonical_json, check_free
+from pocketrec_bundle.encoding.columns import column_at
 from pocketrec_bundle.errors import InputError
-from pocketrec_bundle.features import MISSING
+from pocketrec_bundle.features import MISSING, NUMERIC
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.catalogue import Catalogue
 from pocketrec_bundle.neighbours import Neighbours
@@ -146,7 +147,7 @@ def known_items(bundle: Bundle) -> ItemTable:
     popularity = [bundle.spec.numeric.index(name) for name in popularity_columns(bundle.spec)]
     rows = np.arange(bundle.item_count)
     return ItemTable(
-        items=_items(bundle),
+        items=replace(_items(bundle), features=_features(bundle)),
         rows=np.asarray(bundle.array("index/rows")),
         scales=bundle.scales[rows],
         cell=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
@@ -154,6 +155,18 @@ def known_items(bundle: Bundle) -> ItemTable:
         available=bundle.available[rows],
         neighbours=Neighbours.of(bundle),
     )
+
+
+def _features(bundle: Bundle) -> dict[str, NDArray[np.float32]]:
+    """Return the declared features that a release has, NaN = unknown."""
+    known = {*NUMERIC, *popularity_columns(bundle.spec)}
+    rows = np.arange(bundle.item_count)
+    found = {}
+    for place, name in enumerate(bundle.spec.numeric):
+        if name not in known:
+            values = column_at(bundle.numeric, place)[rows]
+            found[name] = np.where(values < 0, np.float32(np.nan), values)
+    return found
 
 
 def _items(bundle: Bundle) -> Items:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pocketrec_bundle.declared import Feature, FittedFeatures
 from pocketrec_bundle.declared.fitted import MAX_WORD
-from pocketrec_bundle.encoding.strict_json import is_number, shown
+from pocketrec_bundle.encoding.strict_json import MAX_NUMBER, is_number, shown
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.data.fields.values import Values, unknown
 
@@ -20,34 +20,49 @@ _EXPECTED = {
 }
 
 
+def check_complete(
+    declared: FittedFeatures, item_id: str, values: Mapping[str, Any] | None, where: str
+) -> None:
+    """Check that a change of an item that joined after training gives all its features.
+
+    A release has few of them, and the item gets a new vector from its content.
+
+    Args:
+        declared: features of the run.
+        item_id: the item.
+        values: JSON values by name; None: the change gives no features.
+        where: the changes file.
+
+    Raises:
+        InputError: a feature is not given.
+    """
+    lacking = [one.name for one in declared.items if one.name not in (values or {})]
+    if lacking:
+        raise InputError(
+            f"{where}: change: {item_id!r} joined after training, so the change gives it a new "
+            f"vector. Give all its features again; {', '.join(lacking)} are not given. Write null "
+            "for unknown ones."
+        )
+
+
 def new_features(
-    declared: FittedFeatures, items: Iterable[tuple[str, Mapping[str, Any] | None]], where: str
+    declared: FittedFeatures, items: Iterable[tuple[str, Mapping[str, Any]]], where: str
 ) -> dict[str, Values]:
-    """Return the features of items that get a vector by their content.
+    """Return the features of items of a changes file, as tables have them.
 
     Args:
         declared: features of the run.
         items: (id, JSON values by name) of each item, lists of numbers as arrays. A feature that is
-            absent or null is unknown. None: a joined item whose features are not given again; a
-            release does not have them.
+            absent or null is unknown.
         where: the changes file.
 
     Raises:
-        InputError: a value has the wrong type or length, a feature is not declared, or features
-            are needed and not given.
+        InputError: a value has the wrong type or length, or a feature is not declared.
     """
     rows = list(items)
     features = {one.name: one.feature for one in declared.items}
     found = {name: unknown(feature, len(rows)) for name, feature in features.items()}
     for place, (item_id, values) in enumerate(rows):
-        if values is None:
-            if features:
-                raise InputError(
-                    f"{where}: change: {item_id!r} joined after training, so the change gives it "
-                    f'a new vector. Give "features" again, with {", ".join(features)}: '
-                    "a release does not have them."
-                )
-            continue
         for name, value in values.items():
             if name not in features:
                 known = ", ".join(features) or "none"
@@ -66,12 +81,14 @@ def _value(feature: Feature, value: Any, where: str) -> Any:
         return value.strip()
     if feature.kind == "categories" and _is_names(value):
         return "|".join(word.strip() for word in value if word.strip())
-    if feature.kind == "number" and is_number(value):
+    if feature.kind == "number" and is_number(value, 0.0 if feature.ranker else -MAX_NUMBER):
         return value
     if feature.kind == "flag" and type(value) is bool:
         return float(value)
     if feature.kind == "vector" and isinstance(value, array) and len(value) == feature.length:
         return np.array(value, np.float32)
+    if feature.kind == "number" and feature.ranker:
+        raise InputError(f"{where}: expected a number of at least 0, found {shown(value)}.")
     expected = _EXPECTED.get(feature.kind, f"a list of {feature.length} finite numbers")
     raise InputError(f"{where}: expected {expected}, found {shown(value)}.")
 

@@ -19,10 +19,10 @@ from pocketrec_export.models.ranker_weights import PieceWeights
 from pocketrec_training.ranker.feature_transform import (
     AGAINST_RECENT,
     CATEGORY_DIM,
-    FORMS,
     MIN_SHARE,
     SHARE,
     FeatureTransform,
+    form_of,
 )
 
 
@@ -122,7 +122,7 @@ def _forms(name: str) -> list[Form]:
     """Return the forms of a raw column, in the trained ranker's order."""
     if name in ("year", "recent_year"):
         return [Form(kind="year", factor=1 / 20), Form(kind="known")]
-    kind, divisor = FORMS.get("popularity" if name.startswith("popularity_") else name, ("", 1.0))
+    kind, divisor = form_of(name)
     log, raw = Form(kind="log", factor=1 / divisor), Form(kind="raw", factor=1 / divisor)
     found = {
         "cycle": [Form(kind=wave, rate=2 * np.pi / divisor) for wave in ("sin", "cos")],

@@ -6,7 +6,7 @@ import pytest
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
 from pocketrec_bundle.errors import InputError
 from pocketrec_export.items.changes import read_changes
-from pocketrec_export.items.new_features import new_features
+from pocketrec_export.items.new_features import check_complete, new_features
 
 DECLARED = FittedFeatures(
     items=tuple(
@@ -72,7 +72,18 @@ def test_features_are_an_object(read):
         read({"features": ["Acme"]})
 
 
-def test_a_joined_item_gives_its_features_again():
-    with pytest.raises(InputError, match=r"'i1' joined after training.*brand, image"):
-        new_features(DECLARED, [("i1", None)], "changes.json")
-    assert new_features(FittedFeatures(), [("i1", None)], "changes.json") == {}
+def test_a_column_of_the_release_has_no_number_below_0():
+    stock = FittedFeature(name="stock", feature=Feature(kind="number", ranker=True))
+    declared = FittedFeatures(items=(stock,))
+    assert new_features(declared, [("i1", {"stock": 0})], "c.json")["stock"].tolist() == [0]
+    with pytest.raises(InputError, match="of at least 0, found -1"):
+        new_features(declared, [("i1", {"stock": -1})], "c.json")
+
+
+def test_a_joined_item_gives_all_its_features_again():
+    for values in (None, {}, {"brand": "Acme"}):
+        with pytest.raises(InputError, match="'i1' joined after training") as caught:
+            check_complete(DECLARED, "i1", values, "c.json")
+    assert "image, is_new, stock, tags are not given" in str(caught.value)
+    check_complete(DECLARED, "i1", dict.fromkeys(GOOD), "c.json")
+    check_complete(FittedFeatures(), "i1", None, "c.json")

@@ -132,6 +132,12 @@ def test_answers_as_the_keras_model(
         assert difference(model, spec, range(seed, seed + 2)) <= 1e-5
 
 
+def test_declared_numbers_have_the_same_form():
+    spec = spec_of(numeric=(*NUMERIC, "popularity_7_days", "stock", "weight"))
+    model = ranker_of(RankerConfig(), spec, 3, bent=True)
+    assert difference(model, spec, range(3)) <= 1e-5
+
+
 def test_other_models_stay_as_they_are():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     assert exported_form(model) is model

@@ -9,10 +9,30 @@ pytest.importorskip("keras", reason="needs the train extra")
 
 import keras
 
+from pocketrec_training.ranker.feature_transform import column_places
 from pocketrec_training.ranker.model import build_ranker
 from pocketrec_training.recipe.schema import RankerConfig
 
 CONFIG = RankerConfig(cross_layers=1, cross_rank=4, deep=(8,))
+
+
+def test_a_declared_number_is_read_in_logarithms_with_whether_it_is_known(world):
+    _, spec, _ = world
+    more = replace(spec, numeric=(*spec.numeric, "stock"))
+    added = column_places(more)["stock"]
+    assert len(added) == 2
+    numbers = build_ranker(CONFIG, more).get_layer("numbers")
+    item = np.array([[3, 1990, 4, stock] for stock in (-1, 0, np.e - 1)], np.float32)
+    names = {"context": (1, len(spec.context)), "pair": (3, len(spec.pair))}
+    features, _ = numbers(
+        user_vector=np.zeros((1, spec.dim), np.float32),
+        item_vectors=np.zeros((3, spec.dim), np.float32),
+        item_categories=np.zeros((3, spec.max_categories), np.int32),
+        item_numeric=item,
+        **{name: np.zeros(shape, np.float32) for name, shape in names.items()},
+    )
+    expected = [[0, 0], [0, 1], [1 / 3, 1]]
+    assert np.allclose(np.asarray(features)[:, added], np.array(expected), atol=1e-6)
 
 
 @pytest.mark.parametrize("without", [(), ("taste",), ("recent_price", "year", "recent_year")])

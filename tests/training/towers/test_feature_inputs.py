@@ -27,7 +27,7 @@ VALUES = {
     "brand": np.array(["b", "", "z"], object),
     "image": np.array([[3, 4], [NAN, NAN], [0, 0]], np.float32),
     "is_new": np.array([1, 0, NAN], np.float32),
-    "stock": np.array([2, NAN, 100], np.float32),
+    "stock": np.array([2, 5, 100], np.float32),
     "weight": np.array([0.25, NAN, -7], np.float32),
     "tags": np.array(["t|u", "", "u"], object),
 }
@@ -41,7 +41,7 @@ def items(world):
 def test_each_kind_has_its_input(items):
     found = feature_inputs(DECLARED, items)
     assert found["feature_brand"].tolist() == [[2], [0], [0]]
-    assert np.allclose(found["feature_image"], [[0.6, 0.8], [0, 0], [0, 0]])
+    assert np.allclose(found["feature_image"], np.array([[0.6, 0.8], [0, 0], [0, 0]]))
     assert found["feature_is_new"].tolist() == [[1, 1], [1, 0], [0, 0]]
     assert found["feature_stock"].tolist() == [[1, 0.5, 0], [1, 1, 0.25], [1, 1, 1]]
     assert found["feature_weight"].tolist() == [[1, 0.25], [0, 0], [1, 0]]

@@ -84,9 +84,9 @@ class Cleaned:
         refuse_too_many(allowed, name, wrong, self.examples, n_rows)
         if "items" in self.tables:
             items, features = self.tables["items"], recipe.features.items
-            told = nulled_sentences(items, self.nulled, why_nulled(features))
-            refuse_other_types(items, features, self.files["items"], told)
-            notes += told
+            sentences = nulled_sentences(items, self.nulled, why_nulled(features))
+            refuse_other_types(items, features, self.files["items"], sentences)
+            notes += sentences
         return notes
 
 

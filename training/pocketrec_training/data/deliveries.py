@@ -92,7 +92,7 @@ def _reading(recipe: Recipe) -> str:
         rules["fold"] = recipe.split.column
     if recipe.features.items:
         rules["features"] = {
-            name: [feature.column or name, feature.kind, feature.length]
+            name: [feature.column or name, feature.kind, feature.length, feature.missing]
             for name, feature in recipe.features.items.items()
         }
     data, unset = asdict(recipe.data), asdict(DataConfig())

@@ -20,6 +20,7 @@ from pocketrec_training.data import columns as col
 from pocketrec_training.data.cleaned import stage
 from pocketrec_training.data.dataset import TRAIN, VALID
 from pocketrec_training.data.deliveries import Deliveries, delivery_of
+from pocketrec_training.data.fields.declared import with_missing
 from pocketrec_training.data.fields.items import (
     FIELDS,
     described,
@@ -190,7 +191,8 @@ def _build(
             f"{named.name}: features.items needs a table of items, and there is none."
         )
     kept = connection.create_table("kept", _union(good).distinct())
-    items = connection.create_table("items", _with_bare(known_items, kept))
+    all_items = with_missing(recipe.features.items, _with_bare(known_items, kept))
+    items = connection.create_table("items", all_items)
 
     facts = kept.aggregate(
         n=kept.count(),
@@ -253,7 +255,12 @@ def _saved_ids(connection: Backend, recipe: Recipe, folder: Path) -> dict[str, i
     if recipe.data.items:
         items, names = _saved_items(connection, folder), recipe.columns
         has_fields = any(getattr(names, name) for name in FIELDS) or recipe.features.items
-        found["items"] = described(items) if has_fields else items
+        filled = {
+            col.FEATURE + name
+            for name, feature in recipe.features.items.items()
+            if feature.missing is not None
+        }
+        found["items"] = described(items, filled) if has_fields else items
     if (path := folder / col.USERS_FILE).is_file():
         found["users"] = connection.read_parquet(str(path))
     return found

@@ -45,9 +45,12 @@ FORMS: dict[str, tuple[str, float]] = {
     "taste": ("plain", 1.0),
     "recent_taste": ("plain", 1.0),
 }
+# Other numeric columns are declared features (`DECLARED`).
 # Two columns have their own form: the logarithm of retrieval's share (`log_share`), and years since
 # 1980.
 
+DECLARED = ("known", 3.0)
+"""Form of a declared feature; its scale matters little, because features are standardised."""
 SHARE, MIN_SHARE = "retrieval_share", 1e-9
 AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
 """Item columns X that are also compared with the context's recent_X, each with a divisor."""
@@ -125,14 +128,19 @@ class FeatureTransform(layers.Layer):
         return {**super().get_config(), "n_categories": self.n_categories, **self.names}
 
 
+def form_of(name: str) -> tuple[str, float]:
+    """Return form and divisor of a raw column; no form: the column has its own."""
+    if name == SHARE:
+        return "", 1.0
+    return FORMS.get("popularity" if name.startswith("popularity_") else name, DECLARED)
+
+
 def _scaled(name: str, value: Any) -> list[Any]:
     """Transform one raw column to columns [N, 1] (or [1, 1])."""
     if name in ("year", "recent_year"):
         known = ops.cast(value >= 0, "float32")
         return [(ops.maximum(value, 1900.0) - 1980.0) / 20.0 * known, known]
-    form, divisor = FORMS.get(name, ("", 1.0))
-    if name.startswith("popularity_"):
-        form, divisor = FORMS["popularity"]
+    form, divisor = form_of(name)
     if not form:
         return []
     if form == "cycle":

@@ -9,7 +9,7 @@ from pocketrec_bundle.declared import FittedFeature, FittedFeatures
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Items
-from pocketrec_training.data.features.declared import filled, names_of
+from pocketrec_training.data.features.declared import names_of
 from pocketrec_training.data.fields.values import Values, unknown
 
 NO_FEATURES = FittedFeatures()
@@ -47,9 +47,8 @@ def _encode(fitted: FittedFeature, values: Values) -> NDArray[Any]:
         known = np.nan_to_num(values, nan=0.0)
         lengths = np.linalg.norm(known, axis=1, keepdims=True)
         return np.asarray(known / np.maximum(lengths, _LEAST), np.float32)
-    numbers = filled(fitted.feature, values)
-    known = ~np.isnan(numbers)
-    rest = numbers[:, None] if kind == "flag" else _bins(fitted, numbers)
+    known = ~np.isnan(values)
+    rest = values[:, None] if kind == "flag" else _bins(fitted, values)
     parts = [known[:, None], np.where(known[:, None], rest, 0.0)]
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
@@ -58,7 +57,8 @@ def _bins(fitted: FittedFeature, numbers: Floats32) -> Floats32:
     """Return how far each number is through each bin, float32 [n, bins], 0..1."""
     edges = np.array(fitted.edges, np.float32)
     widths = np.diff(edges)
-    return np.clip((fitted.scaled(numbers)[:, None] - edges[:-1]) / widths, 0.0, 1.0)
+    through = (fitted.scaled(numbers)[:, None] - edges[:-1]) / widths
+    return np.asarray(np.clip(through, 0.0, 1.0), np.float32)
 
 
 def _width(fitted: FittedFeature) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.declared import Feature
+from pocketrec_training.data.features.columns import feature_spec, numeric_columns
 from pocketrec_training.data.features.declared import check_features, fit_features
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.tables import Features
@@ -52,8 +53,6 @@ def test_bins_are_quantiles_of_the_known_numbers(fit):
     numbers = [0.0, 1, 2, 3, 4, np.nan, 1000]
     (found,) = fit(stock=(Feature(kind="number", buckets=2, clip=(0, 5)), numbers))
     assert found.edges == (0.0, 2.5, 5.0)
-    (found,) = fit(stock=(Feature(kind="number", buckets=2, missing=9), [1.0, np.nan, 5.0]))
-    assert found.edges == (1.0, 5.0, 9.0)
     (found,) = fit(stock=(Feature(kind="number"), [3.0, np.nan, 3.0]))
     assert found.edges == ()
 
@@ -64,7 +63,7 @@ def test_bins_are_quantiles_of_the_known_numbers(fit):
         (Feature(kind="category"), ["", ""], "no value in any item"),
         (Feature(kind="category"), ["a", "a"], "the same value in all items"),
         (Feature(kind="number"), [np.nan, np.nan], "no value"),
-        (Feature(kind="flag", missing=1), [1, np.nan], "the same value"),
+        (Feature(kind="flag"), [1, 1], "the same value"),
         (Feature(kind="vector", length=2), [[1, 2], [1, 2]], "the same value"),
         (Feature(kind="vector", length=2), [[np.nan] * 2] * 2, "no value"),
     ],
@@ -76,6 +75,23 @@ def test_a_feature_that_tells_no_items_apart_is_refused(fit, feature, values, to
 
 def test_one_value_beside_unknown_ones_is_a_feature(fit):
     assert fit(check=True, x=(Feature(kind="flag"), [1, np.nan]))
+
+
+def test_columns_of_the_release_are_numbers_of_the_spec(world):
+    recipe, _, data = world
+    stock = Feature(kind="number", ranker=True)
+    features = Features(items={"weight": Feature(kind="number"), "stock": stock})
+    values = np.full(len(data.items), np.nan, np.float32)
+    values[:3] = (0, 2.5, 7)
+    items = replace(data.items, features={"weight": values, "stock": values})
+    changed = replace(recipe, features=features)
+    spec = feature_spec(changed, items)
+    assert spec.numeric == ("popularity", "year", "price", "stock")
+    columns = numeric_columns(spec, items, np.zeros((len(items), 1), np.float32))
+    assert columns[:4, 3].tolist() == [0, 2.5, 7, -1]
+    below = replace(items, features={"weight": values, "stock": values - 1})
+    with pytest.raises(TableInvalidError, match=r"stock: 1 items have a number below 0.*with -1"):
+        feature_spec(changed, below)
 
 
 def test_tables_without_the_feature_are_made_again(world):

@@ -138,6 +138,17 @@ def test_deliveries_give_the_tables_of_one_run(folder, tmp_path):
         append_tables(changed, folder / "out", day)
 
 
+def test_a_declared_value_takes_the_place_of_missing_ones_in_every_delivery(folder, tmp_path):
+    features = {"stock": {"kind": "number", "missing": 9}}
+    build_tables(recipe(features), folder / "out", folder)
+    assert load_items(folder / "out").features["stock"].tolist() == [3, -4.5, 9, 0]
+    day = tmp_path / "day"
+    day.mkdir()
+    (day / "items.csv").write_text("item_id,stock\ni0,\ni2,4\ni8,\n")
+    append_tables(recipe(features), folder / "out", day)
+    assert load_items(folder / "out").features["stock"].tolist() == [3, -4.5, 4, 0, 9]
+
+
 def test_items_that_only_the_log_names_are_unknown(folder):
     (folder / "items.csv").write_text(ITEMS.replace("i3,", "i7,"))
     build_tables(recipe(), folder / "out", folder)

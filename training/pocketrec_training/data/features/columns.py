@@ -7,14 +7,17 @@ from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import (
     BOUNDS,
     CONTEXT,
+    MISSING,
     NEIGHBOUR_PAIR,
     NUMERIC,
     PAIR,
     REPEAT_PAIR,
     FeatureSpec,
 )
+from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Dataset, Items
-from pocketrec_training.errors import RecipeInvalidError
+from pocketrec_training.data.features.declared import declared_items
+from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.schema import Recipe, uses_time
 
 MAX_CATEGORIES = 8
@@ -36,6 +39,7 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     Raises:
         RecipeInvalidError: a device would refuse the spec, or the recipe has more hard negatives
             than there are other items.
+        TableInvalidError: the items lack a declared feature, or the release cannot hold its values.
     """
     hard = recipe.retrieval.hard_negatives
     if hard >= len(items):
@@ -57,7 +61,11 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         heads=ranker.heads,
         head_weights=ranker.head_weights,
         candidates=ranker.candidates,
-        numeric=(*NUMERIC, *(f"popularity_{days}_days" for days in ranker.popularity_days)),
+        numeric=(
+            *NUMERIC,
+            *(f"popularity_{days}_days" for days in ranker.popularity_days),
+            *_released_features(recipe, items),
+        ),
         context=CONTEXT if timed else tuple(n for n in CONTEXT if n not in OF_TIME),
         pair=tuple(
             name
@@ -81,6 +89,20 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         raise RecipeInvalidError(
             f"recipe {recipe.name!r}: a device would refuse it, {err}"
         ) from err
+
+
+def _released_features(recipe: Recipe, items: Items) -> list[str]:
+    """Return the declared features that become numeric columns of the release."""
+    names = [n for n, one in sorted(declared_items(recipe, items).items()) if one.ranker]
+    for name in names:
+        values = items.features[name]
+        if len(below := np.flatnonzero(values < 0)):
+            raise TableInvalidError(
+                f"{col.ITEMS_FILE}: features.items.{name}: {len(below)} items have a number below "
+                f"0, such as {items.ids[below[0]]!r} with {values[below[0]]:g}. On the phone that "
+                "means unknown. Remove ranker = true, or bring a column of at least 0."
+            )
+    return names
 
 
 def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:
@@ -112,8 +134,11 @@ def numeric_columns(
 ) -> NDArray[np.float32]:
     """Return the raw numeric columns in the spec's order, float32 [n_items, M].
 
+    items: have the declared features of the spec.
     popularity: float32 [n_items, P], see `release_popularity`.
     """
     column = {"year": items.year, "price": items.price}
     column |= dict(zip(popularity_columns(spec), popularity.T, strict=True))
+    for name in set(spec.numeric) - column.keys():
+        column[name] = np.nan_to_num(items.features[name], nan=MISSING)
     return np.stack([column[name] for name in spec.numeric], axis=1).astype(np.float32)

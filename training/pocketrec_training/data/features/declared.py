@@ -1,12 +1,12 @@
 """Fit declared features to the items of training: vocabularies, and bins by quantiles."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
 from pocketrec_bundle.declared.fitted import MAX_WORD
-from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Items, split_categories
 from pocketrec_training.data.fields.values import Values
@@ -23,17 +23,27 @@ def fit_features(recipe: Recipe, items: Items) -> FittedFeatures:
     Raises:
         TableInvalidError: the items lack a feature.
     """
+    table = declared_items(recipe, items)
+    return FittedFeatures(
+        items=tuple(
+            _fit(name, feature, items.features[name]) for name, feature in sorted(table.items())
+        )
+    )
+
+
+def declared_items(recipe: Recipe, items: Items) -> dict[str, Feature]:
+    """Return the declared features of items by name.
+
+    Raises:
+        TableInvalidError: the items lack one.
+    """
     table = recipe.features.items
     if lacking := sorted(table.keys() - items.features.keys()):
         raise TableInvalidError(
             f"{col.ITEMS_FILE}: has no feature {', '.join(map(repr, lacking))} of features.items. "
             "Run `pocketrec data` again with this recipe."
         )
-    return FittedFeatures(
-        items=tuple(
-            _fit(name, feature, items.features[name]) for name, feature in sorted(table.items())
-        )
-    )
+    return table
 
 
 def check_features(recipe: Recipe, items: Items, where: str) -> None:
@@ -45,12 +55,10 @@ def check_features(recipe: Recipe, items: Items, where: str) -> None:
         where: folder of the tables, for the message.
 
     Raises:
-        TableInvalidError: a feature is unknown for all items, or the same for all.
+        TableInvalidError: a feature is not there, unknown for all items, or the same for all.
     """
-    for name, feature in recipe.features.items.items():
-        values = items.features.get(name)
-        if values is None:
-            continue  # `fit_features` names it
+    for name, feature in declared_items(recipe, items).items():
+        values = items.features[name]
         known = _known(feature, values)
         n_values = len(np.unique(known, axis=0)) if len(known) else 0
         if n_values == 0 or (n_values == 1 and len(known) == len(values)):
@@ -68,20 +76,12 @@ def names_of(feature: Feature, values: Values) -> list[tuple[str, ...]]:
     return [(text,) if text else () for text in values]
 
 
-def filled(feature: Feature, values: Values) -> Floats32:
-    """Return numbers or flags with the declared value in place of missing ones."""
-    if feature.missing is None:
-        return values
-    return np.where(np.isnan(values), np.float32(feature.missing), values)
-
-
 def _known(feature: Feature, values: Values) -> Values:
     if feature.kind in ("category", "categories"):
         return np.array([text for text in values if text], np.str_)
     if feature.kind == "vector":
         return np.asarray(values[~np.isnan(values).any(axis=1)])
-    numbers = filled(feature, values)
-    return np.asarray(numbers[~np.isnan(numbers)])
+    return np.asarray(values[~np.isnan(values)])
 
 
 def _fit(name: str, feature: Feature, values: Values) -> FittedFeature:
@@ -96,7 +96,8 @@ def _fit(name: str, feature: Feature, values: Values) -> FittedFeature:
         return FittedFeature(name=name, feature=feature)
     fitted = FittedFeature(name=name, feature=feature)
     numbers = fitted.scaled(_known(feature, values))
-    shares = np.linspace(0.0, 1.0, feature.buckets + 1)
-    edges = np.unique(np.quantile(numbers, shares).astype(np.float32)) if len(numbers) else []
-    rising = tuple(float(edge) for edge in edges)
-    return FittedFeature(name=name, feature=feature, edges=rising if len(rising) > 1 else ())
+    if not len(numbers):
+        return fitted
+    quantiles = np.quantile(numbers, np.linspace(0.0, 1.0, feature.buckets + 1))
+    edges = np.unique(quantiles.astype(np.float32)).tolist()
+    return replace(fitted, edges=tuple(edges) if len(edges) > 1 else ())

@@ -52,6 +52,16 @@ def why_nulled(features: Mapping[str, Feature]) -> dict[str, str]:
     return {col.FEATURE + name: _reason(feature) for name, feature in features.items()}
 
 
+def with_missing(features: Mapping[str, Feature], items: ir.Table) -> ir.Table:
+    """Return the table of items with declared values in place of missing ones."""
+    values = {
+        col.FEATURE + name: items[col.FEATURE + name].fill_null(float(feature.missing))
+        for name, feature in features.items()
+        if feature.missing is not None
+    }
+    return items.mutate(**values) if values else items
+
+
 def refuse_other_types(
     items: ir.Table, features: Mapping[str, Feature], file: str, told: Sequence[str]
 ) -> None:

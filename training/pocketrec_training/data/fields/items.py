@@ -1,5 +1,7 @@
 """The fields of an item: each is read by itself, and a bad one is nulled without its item."""
 
+from collections.abc import Set
+
 import ibis
 from ibis.expr import types as ir
 
@@ -137,9 +139,14 @@ def saved_fields(items: ir.Table) -> ir.Table:
     return items.select(*col.ITEMS, *feature_columns(items), **{PLACE: ibis.literal(-1, "int64")})
 
 
-def described(saved: ir.Table) -> ir.Table:
-    """Return the rows of `saved_fields` with a field; interactions alone named the others."""
-    names = (*FIELDS, *feature_columns(saved))
+def described(saved: ir.Table, filled: Set[str]) -> ir.Table:
+    """Return the rows of `saved_fields` with a field; interactions alone named the others.
+
+    Args:
+        saved: rows of `saved_fields`.
+        filled: columns of features that have a value in every row.
+    """
+    names = [*FIELDS, *(name for name in feature_columns(saved) if name not in filled)]
     return saved.filter(ibis.or_(*(saved[name].notnull() for name in names)))
 
 

@@ -37,11 +37,11 @@ def load_features(path: Path) -> dict[str, Values]:
 
 
 def unknown(feature: Feature, n: int) -> Values:
-    """Return the values of n items of which nothing is known."""
+    """Return the values of n items of which nothing is known, as tables have them."""
     if feature.kind in ("category", "categories"):
         return np.full(n, "", object)
     shape = (n, feature.length) if feature.kind == "vector" else (n,)
-    return np.full(shape, np.nan, np.float32)
+    return np.full(shape, np.nan if feature.missing is None else feature.missing, np.float32)
 
 
 def _values(column: Any, kind: str) -> Values:
