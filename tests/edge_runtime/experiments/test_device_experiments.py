@@ -425,9 +425,9 @@ def test_an_exposure_logged_while_the_consent_is_recorded_is_not_lost(
     other = phone.opened()
     grants = EventLog.set_consent
 
-    def late(log, granted, terms=None):
+    def late(log, granted, terms=None, **more):
         other.recommend(1)
-        return grants(log, granted, terms)
+        return grants(log, granted, terms, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(EventLog, "set_consent", late)
