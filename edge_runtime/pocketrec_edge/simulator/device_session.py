@@ -1,5 +1,6 @@
 """Simulate one phone: the real runtime, driven by a user model and a simulated clock."""
 
+import hashlib
 import math
 import time
 from collections import Counter
@@ -11,12 +12,16 @@ import numpy as np
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.experiment_arms import FlagValue
 from pocketrec_edge.answers import Answer
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 from pocketrec_edge.releases.selftest import replay
-from pocketrec_edge.simulator.device_profiles import DeviceClass, put_off, transfer_s
-from pocketrec_edge.simulator.user_model import Habits, UserModel
+from pocketrec_edge.simulator.device_profiles import DeviceClass, Period, put_off, transfer_s
+from pocketrec_edge.simulator.user_model import OPENS_PER_HOUR, Habits, UserModel
+from pocketrec_edge.sync.bucket_id import N_BYTES
 
 START_UTC = 1_767_571_200
 """Start of simulated time: Monday, 2026-01-05, 00:00 UTC."""
@@ -38,6 +43,12 @@ class Plan:
         consent: users agree that events are sent.
         seed: seed of all random draws.
         k: slate size; None: the release's.
+        start_utc: start of simulated time, unix seconds.
+        opens_per_hour: mean rate at which a user opens the app.
+        experiment: id of the experiment that is observed; None: none.
+        flags: flags that the app reads when it is opened, with their defaults.
+        appeal: by arm of the experiment, the factor of the click probabilities of its users.
+        syncs_at_end: sync once more at the end, on any network, so that all events are sent.
     """
 
     bundle: str | None
@@ -51,6 +62,12 @@ class Plan:
     consent: bool
     seed: int
     k: int | None = None
+    start_utc: int = START_UTC
+    opens_per_hour: float = OPENS_PER_HOUR
+    experiment: str | None = None
+    flags: dict[str, FlagValue] = field(default_factory=dict)
+    appeal: dict[str, float] = field(default_factory=dict)
+    syncs_at_end: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +89,10 @@ class SessionResult:
         installs: installed releases.
         bytes_down: bytes received by syncs.
         sync_s: modelled transfer time of syncs, in seconds.
+        arm: arm of the observed experiment in the last slate; None: no slate had one.
+        shown: impressions of slates that the arm applied to.
+        clicks: of these impressions.
+        expected_clicks: sum of the click probabilities of these impressions, by the user model.
     """
 
     release: str | None = None
@@ -88,6 +109,10 @@ class SessionResult:
     installs: int = 0
     bytes_down: int = 0
     sync_s: float = 0.0
+    arm: str | None = None
+    shown: int = 0
+    clicks: int = 0
+    expected_clicks: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -115,14 +140,16 @@ def run_session(kind: DeviceClass, plan: Plan, home: Path, name: str) -> Session
 class _Phone:
     def __init__(self, kind: DeviceClass, plan: Plan, home: Path, seed: str) -> None:
         self._kind, self._plan, self._home = kind, plan, home
-        self._user = UserModel(Habits(), seed)
+        self._seed = seed
+        self._user = UserModel(Habits(opens_per_hour=plan.opens_per_hour), seed)
         self._rng = np.random.default_rng(list(seed.encode()))
-        self._now = float(START_UTC)
+        self._now = float(plan.start_utc)
         self._next_sync = 0.0  # minutes
         self._result = SessionResult()
 
     def run_session(self) -> SessionResult:
         plan, result = self._plan, self._result
+        self._draw_bucket_id()
         device = self._open()
         if plan.bundle is not None:
             try:
@@ -136,12 +163,22 @@ class _Phone:
             self._at(minute)
             self._use()
         self._sync_until(math.nextafter(plan.minutes, 0))
+        if plan.syncs_at_end and plan.server is not None:
+            self._at(plan.minutes)
+            self._exchange(plan.server, None)
         device = self._open()
         status = device.status()
         device.close()
         result.release = status.release
         result.events = 0 if status.log is None else status.log.events
         return result
+
+    def _draw_bucket_id(self) -> None:
+        """Draw by the seed, so that the same seed gives the same rollouts and arms."""
+        path = PhoneHome(self._home).bucket_id
+        if not path.exists():
+            drawn = hashlib.sha256(f"bucket {self._seed}".encode()).hexdigest()
+            write_private(path, drawn[: 2 * N_BYTES].encode())
 
     def _open(self) -> Device:
         return Device(
@@ -153,13 +190,17 @@ class _Phone:
         )
 
     def _at(self, minute: float) -> None:
-        self._now = max(self._now, START_UTC + minute * 60)  # a session may last into the next
+        self._now = max(
+            self._now, self._plan.start_utc + minute * 60
+        )  # a session may last into the next
 
     def _use(self) -> None:
         """Open the app, look at slates and interact; closing the app unloads the models."""
         started = time.perf_counter()
         device = self._open()
         try:
+            for name, default in self._plan.flags.items():
+                device.flag(name, default)  # type: ignore[type-var]  # one of its four types
             answer = self._ask(device, 1, None)
             self._result.first_ms.append((time.perf_counter() - started) * 1000)
             while self._look(device, answer):
@@ -181,14 +222,21 @@ class _Phone:
 
     def _look(self, device: Device, answer: Answer) -> bool:
         """Interact with the items shown; return whether the user wants the next page."""
+        arm = answer.arms.get(self._plan.experiment or "")
+        self._result.arm = arm or self._result.arm
+        appeal = self._plan.appeal.get(arm or "", 1.0)
         for place, item in enumerate(answer.items, 1):
-            if not self._user.takes(item.item_id, place):
+            if arm is not None:
+                self._result.shown += 1
+                self._result.expected_clicks += self._user.chance(item.item_id, place, appeal)
+            if not self._user.takes(item.item_id, place, appeal):
                 continue
             self._now += self._user.habits.act_s
             event = self._user.chooses(device.event_types())
             try:
                 device.feedback(item.item_id, event, request=answer.request)
                 self._result.acts += 1
+                self._result.clicks += arm is not None
             except EventLogError as err:
                 self._fault(err)
         return bool(answer.items) and self._user.goes_on(answer.page or 1)
@@ -200,13 +248,20 @@ class _Phone:
             self._next_sync += self._plan.sync_every_min
 
     def _sync(self, server: str) -> None:
-        plan, result = self._plan, self._result
-        hour = (self._user.day_begins_h + (self._now - START_UTC) / 3600) % 24
-        period = self._kind.at(hour)
+        period = self._period()
         dropped = self._user.drops(self._kind.offline_share)
-        if why := put_off(period, dropped=dropped, anytime=plan.anytime):
-            result.put_off[why] += 1
+        if why := put_off(period, dropped=dropped, anytime=self._plan.anytime):
+            self._result.put_off[why] += 1
             return
+        self._exchange(server, period)
+
+    def _period(self) -> Period:
+        elapsed_h = (self._now - self._plan.start_utc) / 3600
+        return self._kind.at((self._user.day_begins_h + elapsed_h) % 24)
+
+    def _exchange(self, server: str, period: Period | None) -> None:
+        """Sync with the server; without a period, no transfer time is modelled."""
+        plan, result = self._plan, self._result
         from pocketrec_edge.sync.client import sync  # python-tuf; a run without a server needs none
 
         def self_test(bundle: Bundle) -> int:
@@ -233,7 +288,9 @@ class _Phone:
         result.events_sent += report.events_sent
         if report.events_fault:
             self._fault(report.events_fault)
-        result.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
+        if period is not None:
+            n_bytes = report.bytes_down + report.bytes_up
+            result.sync_s += transfer_s(period, report.requests, n_bytes)
 
     def _fault(self, fault: object) -> None:
         text = str(fault).replace(str(self._home), "HOME")  # the same text for every phone

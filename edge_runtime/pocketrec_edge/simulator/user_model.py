@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+OPENS_PER_HOUR = 6.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
@@ -22,7 +24,7 @@ class Habits:
         act_s: seconds between two interactions.
     """
 
-    opens_per_hour: float = 6.0
+    opens_per_hour: float = OPENS_PER_HOUR
     fading: float = 0.7
     attraction: float = 0.4
     more: float = 0.3
@@ -45,10 +47,20 @@ class UserModel:
             yield now
             now += self._rng.expovariate(self.habits.opens_per_hour / 60)
 
-    def takes(self, item_id: str, place: int) -> bool:
-        """Return whether the user clicks the item at a rank, from 1."""
-        looks = self._rng.random() < place**-self.habits.fading
-        return looks and self._rng.random() < self.habits.attraction * self._taste(item_id)
+    def takes(self, item_id: str, place: int, appeal: float = 1.0) -> bool:
+        """Return whether the user clicks the item at a rank, from 1; see `chance`."""
+        looks = self._rng.random() < self._examines(place)
+        return looks and self._rng.random() < self._likes(item_id, appeal)
+
+    def chance(self, item_id: str, place: int, appeal: float = 1.0) -> float:
+        """Return the probability that the user clicks the item at a rank.
+
+        Args:
+            item_id: of the item.
+            place: rank, from 1.
+            appeal: factor of the click probability of an examined item; 1 is the usual app.
+        """
+        return self._examines(place) * self._likes(item_id, appeal)
 
     def goes_on(self, page: int) -> bool:
         """Return whether the user requests the page after this one, from 1."""
@@ -61,6 +73,12 @@ class UserModel:
     def drops(self, share: float) -> bool:
         """Return whether the network is down at this moment."""
         return self._rng.random() < share
+
+    def _examines(self, place: int) -> float:
+        return float(place**-self.habits.fading)
+
+    def _likes(self, item_id: str, appeal: float) -> float:
+        return min(1.0, self.habits.attraction * self._taste(item_id) * appeal)
 
     def _taste(self, item_id: str) -> float:
         """Return the item's constant share of the attraction for this user, 0..1."""
