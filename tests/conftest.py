@@ -78,6 +78,7 @@ SLOW = (
     "docs/test_own_data_guide.py",
     "edge_runtime/engines/test_environments.py",
     "pocketrec/test_full_disk.py",
+    "pocketrec/test_simulated_experiment.py",
     "test_release_0_1.py",
     "sync_server/sums",
     "training/data/splits/test_check.py",

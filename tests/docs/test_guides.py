@@ -105,6 +105,7 @@ BEFORE = {
     "docs/device/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
     "docs/server/experiment-report.md": (*REPOSITORY, *SERVER),
     "docs/server/experiments.md": (*REPOSITORY, *SERVER),
+    "docs/server/experiment-simulated.md": REPOSITORY,
     "docs/server/events.md": (*REPOSITORY, *SERVER, *EVENTS),
     "docs/server/monitoring.md": (*REPOSITORY, *SERVER, *EVENTS),
     "docs/server/notifications.md": REPOSITORY,
@@ -112,6 +113,7 @@ BEFORE = {
 }
 # Words of the pages that stand for the reader's own.
 OURS = {"ITEM_ID": "item 7", "ANOTHER": "item 14"}
+SMALL = {"300": "4"}  # simulated phones, so that they live for seconds
 ASKED = {"0a1b2c3d4e5f": ("pocketrec admin token list --repo repo/ --json", r'"id": "(\w+)"')}
 TYPED = {"device browse": "s\nq\n"}
 
@@ -177,6 +179,8 @@ def parsed_only(words: list[str]) -> str | None:
     line = " ".join(words[1:])
     if line.startswith(("export --kit ios --base", "export --kit web --base")):
         return None
+    if line.startswith("device simulate") and "--experiment" in words:
+        return None
     return next((why for start, why in PARSED.items() if line.startswith(start)), None)
 
 
@@ -188,7 +192,7 @@ def step_of(words: list[str]) -> Step | None:
     if tool != "pocketrec" or parsed_only(words):
         return None
     typed = next((t for c, t in TYPED.items() if " ".join(words[1:]).startswith(c)), "")
-    words = [OURS.get(word, word) for word in words]
+    words = [(OURS | SMALL).get(word, word) for word in words]
     kind = "serve" if words[1] == "serve" else "shell"
     return {"kind": kind, "words": words, "typed": typed}
 

@@ -1,7 +1,6 @@
 """`pocketrec device simulate`: a fleet of phones on this machine."""
 
 import json
-import sys
 import tempfile
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -15,14 +14,12 @@ from pocketrec.finite import FiniteRange
 from pocketrec_bundle.errors import InputError
 
 if TYPE_CHECKING:
+    from pocketrec_edge.simulator.device_profiles import DeviceClass
+    from pocketrec_edge.simulator.device_session import Plan, SessionResult
     from pocketrec_edge.simulator.report import ClassReport
 
-WIDTH = 140
-"""Columns if the output goes to a file or pipe."""
-MODELS = (
-    "ms: measured here x cpu_slowdown; sync s: the class's network; both are models. "
-    "resident MiB: measured here, Python and the engine included."
-)
+_MINUTES = 60.0
+_SYNC_EVERY_MIN = 60.0
 
 
 @click.command(
@@ -40,21 +37,31 @@ MODELS = (
 @click.option(
     "--minutes",
     type=FiniteRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Simulated minutes of each phone.",
+    help="Simulated minutes of each phone.  [default: 60; of an experiment: all of it]",
 )
 @click.option(
     "--sync-every",
     type=FiniteRange(min=1),
-    default=60.0,
-    show_default=True,
-    help="Simulated minutes between two looks for a new release.",
+    help="Simulated minutes between two syncs.  [default: 60; with an experiment 1440]",
+)
+@click.option(
+    "--opens-per-day",
+    type=FiniteRange(min=0, min_open=True),
+    help="How often a user opens the app.  [default: 144; with an experiment 2]",
 )
 @click.option("--anytime", is_flag=True, help="Sync on metered networks and battery, too.")
 @click.option("--consent", is_flag=True, help="Users agree that events are sent.")
 @click.option("-k", type=click.IntRange(1, 1000), help="Items wanted; default: the release's.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of users and networks.")
+@click.option("--experiment", metavar="ID", help="Compare its report with the truth.")
+@click.option("--repo", type=click.Path(path_type=Path), help="What --server serves; for events.")
+@click.option(
+    "--lift",
+    "lifts",
+    multiple=True,
+    metavar="ARM=LIFT",
+    help="Users in this arm click more: 0.2 is 20%; repeatable.",
+)
 @click.option("--work", type=click.Path(path_type=Path), help="Keep the phones' homes here.")
 @ENGINE
 @JSON
@@ -68,12 +75,16 @@ def simulate(
     devices: int,
     classes: Path | None,
     only: tuple[str, ...],
-    minutes: float,
-    sync_every: float,
+    minutes: float | None,
+    sync_every: float | None,
+    opens_per_day: float | None,
     anytime: bool,
     consent: bool,
     k: int | None,
     seed: int,
+    experiment: str | None,
+    repo: Path | None,
+    lifts: tuple[str, ...],
     work: Path | None,
     engine: str,
     as_json: bool,
@@ -83,21 +94,37 @@ def simulate(
     Every phone is the real runtime with its own log and store; time, users, networks and batteries
     are simulated. It syncs only when unmetered and charging, unless told otherwise. Exit code 1 if
     a phone was left without an answer though it had a release.
+
+    With --experiment the phones live from its begin to its end, sync at any time and send their
+    events; the report of the experiment is then shown beside the truth of the user model.
     """
+    from pocketrec.commands.device import simulate_experiment as of_experiment
+    from pocketrec.commands.device.simulate_table import MODELS, show
     from pocketrec_edge.simulator.device_profiles import BUILT_IN, counts, read_classes
-    from pocketrec_edge.simulator.device_session import Plan
-    from pocketrec_edge.simulator.fleet import run_class
-    from pocketrec_edge.simulator.report import summarise
-    from pocketrec_training.monitoring.progress import Progress
+    from pocketrec_edge.simulator.device_session import START_UTC, Plan
+    from pocketrec_edge.simulator.user_model import OPENS_PER_HOUR
 
     if bundle is None and server is None:
         raise InputError("nothing to run: give --bundle, --server or both.")
     if server is not None and root is None:
         raise InputError("--server needs the root that ships with the app: --root 1.root.json.")
+    if experiment is not None and (server is None or repo is None):
+        raise InputError("--experiment needs --server, and --repo, the repository that it serves.")
+    if experiment is None and (lifts or repo is not None):
+        raise InputError("--lift and --repo need --experiment ID.")
     if work is not None and work.exists() and any(work.iterdir()):
         raise InputError(f"{work}: is not empty. Give a new folder for the phones' homes.")
     kinds = read_classes(classes or BUILT_IN, only)
     numbers = counts(kinds, devices)
+    signed, start_utc = None, START_UTC
+    usual = _MINUTES, _SYNC_EVERY_MIN, OPENS_PER_HOUR * 24
+    if experiment is not None and repo is not None:
+        signed = of_experiment.find_experiment(repo, channel, experiment)
+        start_utc = signed.from_utc
+        length_min = (signed.until_utc - signed.from_utc) / 60
+        usual = length_min, of_experiment.SYNC_EVERY_MIN, of_experiment.OPENS_PER_DAY
+    stated = of_experiment.read_lifts(lifts, signed) if signed is not None else {}
+    minutes = usual[0] if minutes is None else minutes
     plan = Plan(
         bundle=str(bundle) if bundle else None,
         server=server,
@@ -105,30 +132,26 @@ def simulate(
         channel=channel,
         engine=engine,
         minutes=minutes,
-        anytime=anytime,
-        sync_every_min=sync_every,
-        consent=consent,
+        anytime=anytime or signed is not None,
+        sync_every_min=usual[1] if sync_every is None else sync_every,
+        consent=consent or signed is not None,
         seed=seed,
         k=k,
+        start_utc=start_utc,
+        opens_per_hour=(usual[2] if opens_per_day is None else opens_per_day) / 24,
+        experiment=experiment,
+        flags={} if signed is None else of_experiment.flag_defaults(signed),
+        appeal={arm: 1 + value for arm, value in stated.items()},
+        syncs_at_end=signed is not None,
     )
-    reports: list[ClassReport] = []
-    with (
-        nullcontext(work) if work else tempfile.TemporaryDirectory() as folder,
-        Progress("phones", devices) as progress,
-    ):
+    found = None
+    with nullcontext(work) if work else tempfile.TemporaryDirectory() as folder:
         homes = Path(folder)
         homes.mkdir(parents=True, exist_ok=True)
-        done = iter(range(1, devices + 1))
-        for kind, n in zip(kinds, numbers, strict=True):
-            lives, peak = run_class(
-                kind,
-                n,
-                plan,
-                homes,
-                keep=work is not None,
-                on_result=lambda: progress.advance(next(done)),
-            )
-            reports.append(summarise(kind, lives, peak))
+        results, reports = _run(kinds, numbers, plan, homes, keep=work is not None)
+        if signed is not None and repo is not None:
+            report = of_experiment.measure(repo, channel, signed, homes / "events")
+            found = of_experiment.compare(results, signed, stated, report)
     unanswered = sum(each.unanswered for each in reports)
     told: dict[str, Any] = {
         "devices": devices,
@@ -138,61 +161,41 @@ def simulate(
         "models": MODELS,
         "classes": [asdict(each) for each in reports],
     }
+    if found is not None:
+        told["experiment"] = asdict(found)
     if as_json:
         click.echo(json.dumps(told))
     else:
-        _show(reports)
+        show(reports)
+        if found is not None:
+            of_experiment.show(found)
     if unanswered:
         click.echo(f"{unanswered} requests had no answer though a release was installed", err=True)
         context.exit(1)
 
 
-def _show(reports: "list[ClassReport]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _run(
+    kinds: "list[DeviceClass]", numbers: list[int], plan: "Plan", homes: Path, *, keep: bool
+) -> "tuple[list[SessionResult], list[ClassReport]]":
+    """Run the phones of all classes; return the result of each phone, and a report a class."""
+    from pocketrec_edge.simulator.fleet import run_class
+    from pocketrec_edge.simulator.report import summarise
+    from pocketrec_training.monitoring.progress import Progress
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for each in reports:
-        table.add_column(each.name, justify="right")
-    for name, values in _rows(reports):
-        table.add_row(name, *map(Text, values))  # a release may be called "[b]"
-    console.print(table)
-    for each in reports:
-        for fault, n in each.faults.items():
-            click.echo(f"fault: {each.name}, {n} times: {fault}", err=True)
-    click.echo(MODELS, err=True)
-
-
-def _rows(reports: "list[ClassReport]") -> list[tuple[str, list[str]]]:
-    def ms(value: float | None) -> str:
-        return "-" if value is None else f"{value:.1f}"
-
-    def named(found: dict[str, int]) -> str:
-        return "\n".join(f"{name} {n:,}" for name, n in found.items()) or "-"
-
-    return [
-        ("devices", [f"{each.devices:,}" for each in reports]),
-        ("requests", [f"{each.requests:,}" for each in reports]),
-        ("answered by", [named(each.sources) for each in reports]),
-        ("without an answer", [f"{each.unanswered:,}" for each in reports]),
-        ("slower than here", [f"x {each.cpu_slowdown:g}" for each in reports]),
-        ("slate ms, p50", [ms(each.p50_ms) for each in reports]),
-        ("slate ms, p99", [ms(each.p99_ms) for each in reports]),
-        ("app to first slate ms", [ms(each.first_slate_ms) for each in reports]),
-        (
-            "resident MiB / allowed",
-            [f"{each.resident_mib:.0f} / {each.memory_mib:g}" for each in reports],
-        ),
-        ("would be killed", ["yes" if each.would_be_killed else "no" for each in reports]),
-        ("releases at the end", [named(each.releases) for each in reports]),
-        ("syncs", [f"{each.syncs:,}" for each in reports]),
-        ("syncs put off", [named(each.put_off) for each in reports]),
-        ("kB down", [f"{each.bytes_down / 1000:,.0f}" for each in reports]),
-        ("sync s, all phones", [f"{each.sync_s:,.1f}" for each in reports]),
-        ("acts / events logged", [f"{each.acts:,} / {each.events:,}" for each in reports]),
-        ("events sent", [f"{each.events_sent:,}" for each in reports]),
-        ("faults", [f"{sum(each.faults.values()):,}" for each in reports]),
-    ]
+    results: list[SessionResult] = []
+    reports: list[ClassReport] = []
+    devices = sum(numbers)
+    with Progress("phones", devices) as progress:
+        done = iter(range(1, devices + 1))
+        for kind, n in zip(kinds, numbers, strict=True):
+            lives, peak = run_class(
+                kind,
+                n,
+                plan,
+                homes,
+                keep=keep,
+                on_result=lambda: progress.advance(next(done)),
+            )
+            results += lives
+            reports.append(summarise(kind, lives, peak))
+    return results, reports

@@ -1,0 +1,97 @@
+"""`device simulate --experiment`: a few real phones and server, and what it refuses."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.support import command_line
+from pocketrec.cli import main
+from pocketrec.commands.device.simulate_experiment import flag_defaults, read_lifts
+from pocketrec_bundle.errors import InputError
+from pocketrec_server.experiments import signing
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
+
+ARMS = [
+    {"name": "control", "share": 0.5, "flags": {"columns": 3}},
+    {"name": "large", "share": 0.5, "flags": {"columns": 2, "large": True, "label": "new"}},
+]
+
+
+@pytest.fixture(scope="module")
+def founded(tiny_release, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("founded")
+    make_keys(folder / "keys")
+    signers = load_signers(folder / "keys")
+    found_repository(folder / "repo", signers)
+    publish(tiny_release, folder / "repo", signers, "stable")
+    plan = {"id": "cards", "arms": ARMS, "until_utc": int(time.time()) + 2 * 86_400}
+    signing.start(folder / "repo", signers, "stable", plan)
+    plan |= {"id": "mixed", "interleave": True, "layer": "b"}
+    plan |= {"arms": [{"name": name, "share": 0.5} for name in ("a", "b")]}
+    signing.start(folder / "repo", signers, "stable", plan)
+    signing.start(folder / "repo", signers, "stable", plan | {"id": "old", "layer": "c"})
+    signing.move(folder / "repo", signers, "stable", "old", "stop")
+    return folder
+
+
+@pytest.fixture
+def experiment(founded):
+    return signing.read_experiments(founded / "repo", "stable").find("cards")
+
+
+def run(runner, founded, *words, url="http://127.0.0.1:1"):
+    options = ["--server", url, "--root", founded / "repo/metadata/1.root.json"]
+    options += ["--repo", founded / "repo", "--engine", "onnx", "--only", "flagship"]
+    return runner.invoke(main, ["device", "simulate", *map(str, [*options, *words])])
+
+
+def test_phones_are_exposed_and_the_report_counts_their_clicks(founded, runner, tiny_release):
+    words = ["--experiment", "cards", "--devices", 4, "--lift", "large=1", "--minutes", 600]
+    with command_line.server(founded / "repo", founded) as url:
+        done = run(runner, founded, *words, "--bundle", tiny_release, "--json", url=url)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    (fleet,), found = told["classes"], told["experiment"]
+    assert fleet["events_sent"] == fleet["events"] > 0
+    assert found["verdict"] == "too few users"
+    assert found["named"] is None
+    assert sum(arm["devices"] for arm in found["arms"]) == 4
+    assert sum(arm["clicks"] for arm in found["arms"]) == fleet["acts"]
+    assert [arm["stated_lift"] for arm in found["arms"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--experiment", "card"], "no experiment 'card'; known experiments: old, mixed, cards"),
+        (["--experiment", "old"], "old: is stopped; simulated phones need a running"),
+        (["--experiment", "mixed"], "mixed: mixes both arms in each slate"),
+        (["--experiment", "cards", "--lift", "small=1"], "has no arm 'small'; it has control, l"),
+        (["--lift", "large=1"], "--lift and --repo need --experiment ID"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_before_a_phone_lives(runner, founded, words, message):
+    done = run(runner, founded, *words)
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_without_a_server_and_its_repository_there_is_no_report(runner, tiny_release):
+    words = ["device", "simulate", "--bundle", tiny_release, "--experiment", "cards"]
+    done = runner.invoke(main, list(map(str, words)))
+    assert done.exit_code == 2
+    assert "--experiment needs --server, and --repo" in done.output
+
+
+@pytest.mark.parametrize("text", ["large", "large=", "large=nan", "large=-1.5", "large=1e9"])
+def test_a_lift_that_is_no_share_is_refused(experiment, text):
+    with pytest.raises(InputError, match="expected ARM=LIFT"):
+        read_lifts([text], experiment)
+
+
+def test_the_app_has_controls_values_as_defaults(experiment):
+    assert flag_defaults(experiment) == {"columns": 3, "large": False, "label": ""}
+    assert flag_defaults(replace(experiment, arms=experiment.arms[:1])) == {"columns": 3}
