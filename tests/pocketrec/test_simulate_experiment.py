@@ -11,8 +11,10 @@ from pocketrec.cli import main
 from pocketrec.commands.device.simulate_experiment import flag_defaults, read_lifts
 from pocketrec_bundle.errors import InputError
 from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.results import read_results
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
+from pocketrec_server.storage.database import default_url, open_database
 
 ARMS = [
     {"name": "control", "share": 0.5, "flags": {"columns": 3}},
@@ -48,10 +50,13 @@ def run(runner, founded, *words, url="http://127.0.0.1:1"):
     return runner.invoke(main, ["device", "simulate", *map(str, [*options, *words])])
 
 
-def test_phones_are_exposed_and_the_report_counts_their_clicks(founded, runner, tiny_release):
+def test_phones_are_exposed_and_the_report_counts_their_clicks(
+    founded, runner, tiny_release, experiment, tmp_path
+):
     words = ["--experiment", "cards", "--devices", 4, "--lift", "large=1", "--minutes", 600]
+    words += ["--bundle", tiny_release, "--work", tmp_path / "work"]
     with command_line.server(founded / "repo", founded) as url:
-        done = run(runner, founded, *words, "--bundle", tiny_release, "--json", url=url)
+        done = run(runner, founded, *words, "--json", url=url)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     (fleet,), found = told["classes"], told["experiment"]
@@ -61,6 +66,18 @@ def test_phones_are_exposed_and_the_report_counts_their_clicks(founded, runner, 
     assert sum(arm["devices"] for arm in found["arms"]) == 4
     assert sum(arm["clicks"] for arm in found["arms"]) == fleet["acts"]
     assert [arm["stated_lift"] for arm in found["arms"]] == [0, 1]
+
+    words = ["experiment", "report", "cards", "--events", tmp_path / "work" / "events"]
+    words += ["--repo", founded / "repo", "--metric", "ctr", "--publish"]
+    done = runner.invoke(main, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    engine = open_database(default_url(founded / "repo"))
+    results = read_results(engine, "stable", experiment)
+    engine.dispose()
+    assert results is not None
+    assert (results.word, results.metric) == ("No verdict yet", "ctr")
+    assert [arm.users for arm in results.arms] == [arm["devices"] for arm in found["arms"]]
+    assert time.time() - results.computed_utc < 600
 
 
 @pytest.mark.parametrize(

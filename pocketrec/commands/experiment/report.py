@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from pocketrec.commands.experiment.publish_results import publish_results
 from pocketrec.commands.experiment.signed_options import (
     EXPERIMENTS,
     SIGNED_IN,
@@ -17,6 +19,7 @@ from pocketrec.commands.experiment.signed_options import (
     signed_experiments,
 )
 from pocketrec.commands.repository.rollout_options import CHANNEL, JSON
+from pocketrec.commands.server.database_options import DATABASE, opened
 from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
@@ -75,6 +78,10 @@ if TYPE_CHECKING:
 )
 @click.option("--alpha", type=FiniteRange(0.0001, 0.5), default=0.05, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report as an HTML page.")
+@click.option(
+    "--publish", is_flag=True, help="Show a summary on the admin site, by the server's database."
+)
+@DATABASE
 @JSON
 def report(
     experiment: str,
@@ -91,6 +98,8 @@ def report(
     winsorise: float,
     alpha: float,
     out: Path | None,
+    publish: bool,
+    database: str,
     as_json: bool,
 ) -> None:
     """Compare the arms of the experiment ID on exported events or sums, the verdict first.
@@ -103,6 +112,10 @@ def report(
         raise click.UsageError("Give one of --events and --sums.")
     if sums is not None:
         _refuse_rules_of_events()
+    if database and not publish:
+        raise click.UsageError("--database is for --publish.")
+    if publish and repo is None and not database:
+        raise click.UsageError("--publish needs --repo or --database.")
     from pocketrec_bundle.errors import InputError
     from pocketrec_experiments.analysis import Design, Settings, experiment_report, sums_report
 
@@ -128,6 +141,9 @@ def report(
         from pocketrec_experiments.analysis.page import render
 
         write_atomic(out, render(found).encode())
+    if publish:
+        with opened(repo, database) as engine:
+            publish_results(engine, channel, found, int(time.time()))
     if as_json:
         click.echo(json.dumps(found.to_json()))
         return

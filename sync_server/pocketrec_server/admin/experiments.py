@@ -3,6 +3,7 @@
 import math
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -11,11 +12,12 @@ from flask import Blueprint, abort, g, redirect, request, url_for
 from sqlalchemy import Engine, case, distinct, func, select
 
 from pocketrec_bundle.errors import InputError, PocketRecError
-from pocketrec_bundle.settings.experiment import ID, Experiment
+from pocketrec_bundle.settings.experiment import ID, OPEN, Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_bundle.settings.rollout import CHANNEL
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.statistics import sample_ratio, sequential_bounds
+from pocketrec_experiments.statistics.metrics import METRICS, Metric
 from pocketrec_server.admin.operations import EDIT, EXPERIMENT_ACTIONS, MAX_REASON
 from pocketrec_server.admin.services import services
 from pocketrec_server.auth import audit
@@ -23,6 +25,7 @@ from pocketrec_server.auth.sessions import Session
 from pocketrec_server.auth.tokens import OPERATE
 from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.experiments import changes, signing
+from pocketrec_server.experiments.results import Results, read_results
 from pocketrec_server.http.openapi import TEXT, Schema, described, record
 from pocketrec_server.repository.channel_status import live, name_of
 from pocketrec_server.repository.history import Note, line
@@ -32,6 +35,8 @@ SHIP = "ship"
 ALPHA = 0.05
 """Two-sided error rate of all looks at all treatments, the default of the report."""
 MOST_LOOKS = 1000
+OLD_S = 2 * DAY_S
+"""Results of an open experiment that are older get a warning; a report a day is usual."""
 _STATES = {"running": ("pause", "stop", "kill"), "paused": ("resume", "stop", "kill")}
 _FIELDS: dict[str, Schema] = {
     "channel": {"type": "string", "pattern": f"^{CHANNEL.pattern}$"},
@@ -52,6 +57,7 @@ class Row:
         mismatch: p-value of the sample ratio; None without exposed devices.
         bounds: |z| that decides today and at the end, see `bounds`.
         actions: possible actions, each with an arm or "".
+        results: of the last published report; None without one.
     """
 
     one: Experiment
@@ -60,6 +66,18 @@ class Row:
     mismatch: float | None
     bounds: tuple[float, float] | None
     actions: list[tuple[str, str]]
+    results: Results | None
+
+    @property
+    def metric(self) -> Metric | None:
+        """The deciding metric of the results."""
+        return None if self.results is None else METRICS[self.results.metric]
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the results lack days although the experiment goes on."""
+        seen = None if self.results is None else self.results.computed_utc
+        return seen is not None and self.one.state in OPEN and time.time() - seen > OLD_S
 
 
 def add(routes: Blueprint) -> None:
@@ -88,7 +106,7 @@ def experiments() -> str:
         rows = [_row(one, name, now) for one in found.experiments]
         channels.append((name, found.holdout, rows))
     done = done if done and done.action.startswith("experiment-") else None
-    return shared.pages.show("experiments", channels=channels, done=done)
+    return shared.pages.show("experiments", channels=channels, done=done, now=now)
 
 
 @described(
@@ -211,22 +229,31 @@ def _command(channel: str, name: str, action: str, arm: str, reason: str) -> str
 
 def _row(one: Experiment, channel: str, now: float) -> Row:
     shared = services()
-    names, times = tuple(arm.name for arm in one.arms), (one.from_utc, one.until_utc)
-    counts = exposed(shared.engine, one.id, one.salt, names, times, int(now) // 60)
-    devices = [counts[name] for name in names]
-    shares = [arm.share for arm in one.arms]
-    testable = any(devices) and min(shares) > 0
+    devices = devices_by_arm(shared.engine, one, now)
     actions = [(action, "") for action in _STATES.get(one.state, ())]
     if one.state != "killed":
         actions += [(SHIP, arm.name) for arm in one.arms if arm.name != one.winner]
     return Row(
         one=one,
         percent=one.percent_at(now),
-        arms=[(arm, _differs(arm, channel), n) for arm, n in zip(one.arms, devices, strict=True)],
-        mismatch=sample_ratio(devices, shares).p if testable else None,
+        arms=[(arm, _differs(arm, channel), devices[arm.name]) for arm in one.arms],
+        mismatch=mismatch(one, devices),
         bounds=bounds(one, now),
         actions=actions,
+        results=read_results(shared.engine, channel, one),
     )
+
+
+def devices_by_arm(engine: Engine, one: Experiment, now: float) -> dict[str, int]:
+    """Count the exposed devices of each arm; see `exposed`."""
+    names, times = tuple(arm.name for arm in one.arms), (one.from_utc, one.until_utc)
+    return exposed(engine, one.id, one.salt, names, times, int(now) // 60)
+
+
+def mismatch(one: Experiment, devices: Mapping[str, int]) -> float | None:
+    """Return the p-value of the sample ratio; None without exposed devices."""
+    counts, shares = [devices[arm.name] for arm in one.arms], [arm.share for arm in one.arms]
+    return sample_ratio(counts, shares).p if any(counts) and min(shares) > 0 else None
 
 
 def bounds(one: Experiment, now: float) -> tuple[float, float] | None:

@@ -1,6 +1,6 @@
 """Start, change and end the experiments of a channel, signed by the channel's key.
 
 In: an experiment as plain values, and the channel. Out: `channels/CHANNEL/experiments.json`.
-Read in this order: plan.py, changes.py, checks.py, signing.py. Rule: plan.py and changes.py do no
-I/O; the devices assign themselves.
+Read in this order: plan.py, changes.py, checks.py, signing.py, results.py. Rule: plan.py and
+changes.py do no I/O; the devices assign themselves.
 """

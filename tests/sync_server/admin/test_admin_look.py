@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.support.pictures.chromium import doubled_names, unreachable, violations
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit
+from pocketrec_server.experiments.results import ArmResult, Results, store_results
 from pocketrec_server.experiments.signing import start
 from pocketrec_server.halting import outcomes
 from pocketrec_server.repository.keys import load_signers
@@ -41,8 +42,28 @@ def crowded(tiny_repo, renamed_release, tmp_path):
     arms = [{"name": "control", "share": 0.5}]
     arms.append({"name": "treatment", "share": 0.5, "flags": {"theme": LONG[:100]}})
     plan = {"id": "blend", "hypothesis": LONG, "arms": arms, "until_utc": int(time.time()) + 9**6}
-    start(tiny_repo, signers, "stable", plan)
+    one = start(tiny_repo, signers, "stable", plan)
+    other = {"id": "second", "layer": "other", "arms": [arms[0], arms[1] | {"flags": {"size": 2}}]}
+    start(tiny_repo, signers, "stable", plan | other)
     engine = open_database(default_url(tiny_repo))
+    treatment = ArmResult(
+        arm="treatment", users=9**9, value=0.1, change=0.1, low=-0.1, high=0.3, z=1.0, bound=2.0
+    )
+    results = Results(
+        experiment="blend",
+        salt=one.salt,
+        metric="ctr",
+        computed_utc=1,
+        until_utc=1,
+        days=1,
+        planned_days=7,
+        word="Keep running",
+        sentence=LONG,
+        tone="good",
+        sample_ratio_p=1e-9,
+        arms=(ArmResult(arm="control", users=9), treatment),
+    )
+    store_results(engine, "stable", results)
     known = [stage.manifest for stage in read_policy(tiny_repo, "stable").releases]
     known += [f"{at:064x}" for at in range(200)]
     told = [

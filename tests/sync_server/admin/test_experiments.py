@@ -14,6 +14,7 @@ from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_server.admin.experiments import bounds, exposed
+from pocketrec_server.experiments.results import ArmResult, Results, store_results
 from pocketrec_server.experiments.signing import read_experiments, start
 from pocketrec_server.repository.history import policy_history
 from pocketrec_server.repository.keys import load_signers
@@ -89,6 +90,71 @@ def test_an_experiment_is_listed_with_arms_devices_bounds_and_guardrails(alice, 
     assert exposed(engine, "blend", "f" * 32, arms, times, 0) == dict.fromkeys(arms, 0)
     before = (running.from_utc, running.from_utc + 5)  # the end is exclusive
     assert exposed(engine, "blend", running.salt, arms, before, 0) == dict.fromkeys(arms, 0)
+
+
+def published(engine, one, age_s=3 * 3600, **changes):
+    """Publish results of an experiment, as `experiment report --publish` does."""
+    treatment = ArmResult(
+        arm="treatment", users=510, value=0.0923, change=0.1, low=-0.02, high=0.24, z=2.4, bound=2.9
+    )
+    made = Results(
+        experiment=one.id,
+        salt=one.salt,
+        metric="ctr",
+        computed_utc=int(time.time()) - age_s,
+        until_utc=one.from_utc + 86_400,
+        days=1,
+        planned_days=28,
+        word="Keep running",
+        sentence="treatment: <up> 10%.",
+        tone="unsure",
+        sample_ratio_p=0.7,
+        arms=(ArmResult(arm="control", users=490, value=0.0839), treatment),
+    )
+    store_results(engine, "stable", replace(made, **changes))
+
+
+def text_of(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+COMMAND = (
+    "pocketrec experiment report blend --events events/ --channel stable --repo repo/ --publish"
+)
+
+
+def test_results_are_shown_with_interval_bound_and_age(alice, engine, running):
+    assert f"No results are published. After an export of the events: {COMMAND}" in text_of(
+        alice.get("experiments")
+    )
+    published(engine, running)
+    page = alice.get("experiments")
+    assert "treatment: &lt;up&gt; 10%" in page
+    text = text_of(page)
+    assert "Keep running . treatment" in text
+    assert "control 490 8.39% control" in text
+    assert "treatment 510 9.23% +10.0% -2.0% to +24.0% 2.40 ±2.90" in text
+    assert "Day 1 of 28" in text and "computed 3 hours before" in text
+    assert "p = 0.7." in text
+    assert "No results" not in text and COMMAND not in text
+
+
+def test_old_results_of_an_open_experiment_say_how_to_renew_them(alice, engine, running):
+    published(engine, running, age_s=3 * 86_400)
+    text = text_of(alice.get("experiments"))
+    assert "The results lack newer events" in text and COMMAND in text
+    press(alice, "stop")
+    text = text_of(alice.get("experiments"))
+    assert "Keep running" in text and "The results lack newer events" not in text
+
+
+def test_results_that_cannot_be_known_and_a_mismatch_are_words(alice, engine, running):
+    arms = (ArmResult(arm="control", users=3), ArmResult(arm="treatment", users=90, value=0.1))
+    published(engine, running, arms=arms, sample_ratio_p=1e-9)
+    text = text_of(alice.get("experiments"))
+    assert "control 3 not known control" in text
+    assert "treatment 90 10.00% not known yet" in text
+    assert "p = 1e-09, so the users do not match the shares" in text
 
 
 def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, running):
