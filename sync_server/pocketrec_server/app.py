@@ -26,6 +26,7 @@ from pocketrec_server.events.routes import event_routes
 from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.routes import outcome_routes
 from pocketrec_server.http import front, metrics, openapi, request_log
+from pocketrec_server.monitoring.experiments import Experiments
 from pocketrec_server.monitoring.fleet import Fleet
 from pocketrec_server.monitoring.processes import Build, Processes
 from pocketrec_server.monitoring.slates import Slates
@@ -65,7 +66,8 @@ def create_app(settings: Settings) -> Flask:
         brake = CircuitBreaker(repo, engine, signers)
     counted = metrics.Metrics()
     slates, processes = Slates(repo, counted.registry), Processes()
-    gauges = [_expiry_gauge(repo), Fleet(repo, engine), Stored(repo, engine), processes, Build()]
+    stored = [Fleet(repo, engine), Experiments(repo, engine), Stored(repo, engine)]
+    gauges = [_expiry_gauge(repo), *stored, processes, Build()]
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
     processes.attend()

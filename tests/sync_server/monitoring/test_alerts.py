@@ -17,9 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pocketrec import cli
 from pocketrec_server.app import create_app
+from pocketrec_server.experiments.results import ArmResult, Results, store_results
+from pocketrec_server.experiments.signing import start
 from pocketrec_server.monitoring.files import ALERTS, DASHBOARD, EXAMPLE, NAMES, content_of
+from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import read_policy
 from pocketrec_server.settings import Settings
+from pocketrec_server.storage.database import default_url, open_database
 
 HERE = Path(__file__).parent
 OF_PROMETHEUS = {"job", "instance"}
@@ -55,9 +59,10 @@ def queries():
 
 
 @pytest.fixture
-def metrics(tiny_repo):
+def metrics(tiny_repo, tmp_path):
     """Families at /metrics of a server that devices have used: name -> labels of its samples."""
     app = create_app(Settings(repo=tiny_repo, log_requests=False))
+    experiment(tiny_repo, tmp_path / "keys")
     client = app.test_client()
     use(lambda path, body: client.post(path, json=body), tiny_repo)
     client.get("/metadata/timestamp.json")
@@ -98,6 +103,29 @@ def field_report():
         notes=[],
     )
     return monitoring.exposition(made, 9)
+
+
+def experiment(repo, keys):
+    """Start an experiment and publish a report of it."""
+    arms = [{"name": name, "share": 0.5} for name in ("control", "b")]
+    plan = {"id": "blend", "arms": arms, "until_utc": int(time.time()) + 9**6}
+    one = start(repo, load_signers(keys), "stable", plan)
+    treatment = ArmResult(arm="b", users=9, change=0.1, low=-0.1, high=0.3, z=1.0, bound=2.0)
+    made = Results(
+        experiment="blend",
+        salt=one.salt,
+        metric="ctr",
+        computed_utc=9,
+        until_utc=9,
+        days=1,
+        planned_days=7,
+        word="Keep running",
+        sentence="",
+        tone="unsure",
+        sample_ratio_p=1.0,
+        arms=(ArmResult(arm="control", users=9), treatment),
+    )
+    store_results(open_database(default_url(repo)), "stable", made)
 
 
 def use(post, repo):
