@@ -11,6 +11,8 @@ from pocketrec_training.baselines.item_matrix import ItemMatrix, compact, togeth
 from pocketrec_training.baselines.scorer import Asked, Build, Scorer, faded
 from pocketrec_training.data.dataset import Dataset
 
+_ROWS = 512
+
 
 def item_knn(data: Dataset) -> Build:
     """Cosine between items' user sets, summed over the history (Sarwar et al. 2001).
@@ -57,8 +59,12 @@ def _nearest(cosine: ItemMatrix, neighbours: int) -> ItemMatrix:
     if not 0 < neighbours < n:
         return cosine
     if not issparse(cosine):
-        least = np.partition(cosine, n - neighbours, axis=1)[:, -neighbours]
-        return np.where(cosine < least[:, None], np.float32(0), cosine)
+        found = cosine.copy()
+        for at in range(0, n, _ROWS):  # a partition of the whole would hold a third matrix
+            block = found[at : at + _ROWS]
+            least = np.partition(block, n - neighbours, axis=1)[:, -neighbours]
+            block[block < least[:, None]] = 0
+        return found
     sparse: Any = cosine  # scipy has no types
     # Values of each row, the largest first; the last one kept is the row's limit.
     counts = np.diff(sparse.indptr)
