@@ -51,7 +51,7 @@ SECTIONS = (
         tables=_tables,
         notes=(
             "Rows are measured one after the other; each row of the JSON names its commit.",
-            "Times were measured beside several busy processes.",
+            "Times were measured beside other busy processes.",
         ),
         guide="[Bring your own data](bring-your-own-data.md)",
     ),

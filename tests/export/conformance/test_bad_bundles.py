@@ -12,10 +12,11 @@ from pocketrec_export.conformance.bad_bundles import EXPECTED, bundles, refusal,
 from pocketrec_export.conformance.defects import DEFECTS
 from pocketrec_export.conformance.defects.defect import STEPS
 
-OTHER = {"delta", "experiments", "rollout", "halts"}
+OTHER = {"delta", "experiment_sums", "experiments", "rollout", "halts"}
 """Codes of faults outside bundles."""
 NO_READERS = {"copies", "delta", "files", "halts", "locks", "rollout", "writer"}
-NO_READERS |= {"app_versions", "experiment", "experiment_arms", "experiments"}
+NO_READERS |= {"app_versions", "experiment", "experiment_arms", "experiment_sums"}
+NO_READERS |= {"experiments", "form"}
 """Modules that refuse faults outside bundles."""
 RACES = {("arrays.py", "cannot be read"), ("reader.py", "cannot be read")}
 """Refusals of a file that goes between two looks at it: no folder can show them."""
