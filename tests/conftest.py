@@ -177,7 +177,7 @@ def forked_commands():
 def server_forks():
     """Forks that need not import the server."""
     pytest.importorskip("waitress", reason="needs the server extra")
-    forks = Forks("pocketrec_server.waitress_server")
+    forks = Forks("pocketrec_server.serving.waitress_server")
     yield forks
     forks.close()
 

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from pocketrec_bundle.disk.files import write_atomic
-from pocketrec_server.announcement import lines
 from pocketrec_server.errors import ServeFailedError
 from pocketrec_server.repository.place import check_served
+from pocketrec_server.serving.announcement import lines
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, is_there
 
@@ -52,11 +52,11 @@ def serve(
 
     # Imported late: with several workers, METRICS_FOLDER must be set before any counter exists.
     if workers > 1:
-        from pocketrec_server import workers as several
+        from pocketrec_server.serving import workers as several
 
         several.run(settings, listener, ready, workers)
     else:
-        from pocketrec_server import waitress_server
+        from pocketrec_server.serving import waitress_server
 
         waitress_server.run(settings, listener, ready)
 

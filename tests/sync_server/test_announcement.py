@@ -6,11 +6,11 @@ import pytest
 import urllib3
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_server import announcement
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import tokens
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, halt, publish, read_policy
+from pocketrec_server.serving import announcement
 from pocketrec_server.settings import Settings, from_environment
 from pocketrec_server.storage.database import default_url, open_database
 

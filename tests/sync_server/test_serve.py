@@ -20,10 +20,11 @@ import urllib3
 
 from pocketrec import cli
 from pocketrec_edge.sync.client import sync
-from pocketrec_server import serve, waitress_server
+from pocketrec_server import serve
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import tokens
 from pocketrec_server.auth.failures import MOST
+from pocketrec_server.serving import waitress_server
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, open_database
 
@@ -282,9 +283,9 @@ def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect,
 
 
 def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkeypatch):
-    monkeypatch.setattr("pocketrec_server.waitress_server.HEAD_S", 1.0)
-    monkeypatch.setattr("pocketrec_server.waitress_server.LEAST_BODY_RATE", 20)
-    monkeypatch.setattr("pocketrec_server.waitress_server._TURN_S", 0.1)
+    monkeypatch.setattr("pocketrec_server.serving.waitress_server.HEAD_S", 1.0)
+    monkeypatch.setattr("pocketrec_server.serving.waitress_server.LEAST_BODY_RATE", 20)
+    monkeypatch.setattr("pocketrec_server.serving.waitress_server._TURN_S", 0.1)
     with served(tiny_repo) as address:
         head, body, steady = (connect(address) for _ in range(3))
         begin = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -303,7 +304,7 @@ def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkey
 @pytest.mark.parametrize("how", ["whole", "part", "several at once"])
 def test_clients_that_do_not_read_hold_no_thread(tiny_repo, connect, monkeypatch, how):
     for constant, value in (("THREADS", 2), ("MOST_LISTENERS", 0), ("MOST_WAITING", 1)):
-        monkeypatch.setattr(f"pocketrec_server.waitress_server.{constant}", value)
+        monkeypatch.setattr(f"pocketrec_server.serving.waitress_server.{constant}", value)
     name = f"targets/files/{'0' * 64}.bin"
     with (tiny_repo / name).open("wb") as stream:
         stream.truncate(32 << 20)  # more than waitress and the kernel take off a thread
@@ -323,7 +324,7 @@ def test_clients_that_do_not_read_hold_no_thread(tiny_repo, connect, monkeypatch
 
 
 def test_one_network_cannot_hold_all_connections(tiny_repo, connect, monkeypatch):
-    monkeypatch.setattr("pocketrec_server.waitress_server.MOST_OF_NETWORK", 5)
+    monkeypatch.setattr("pocketrec_server.serving.waitress_server.MOST_OF_NETWORK", 5)
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def answer(client):

@@ -28,12 +28,10 @@ from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 from pocketrec_edge.sync.bucket_id import bucket_id
 from pocketrec_edge.sync.conditions import Conditions, put_off, until
-from pocketrec_edge.sync.events import grant, send_events
 from pocketrec_edge.sync.files import ReleaseFiles
 from pocketrec_edge.sync.http import PACE, Network, Pace
 from pocketrec_edge.sync.install import Phone, follow
 from pocketrec_edge.sync.metadata import TrustedMetadata, newer_specification
-from pocketrec_edge.sync.outcomes import send_outcomes
 from pocketrec_edge.sync.policy import (
     choose_with_arm,
     keep_release,
@@ -43,7 +41,6 @@ from pocketrec_edge.sync.policy import (
 )
 from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.server_address import checked
-from pocketrec_edge.sync.sums import send_sums
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import (
     DELTA,
@@ -55,6 +52,9 @@ from pocketrec_edge.sync.transfer import (
     Retry,
     Transfer,
 )
+from pocketrec_edge.sync.uploads.events import grant, send_events
+from pocketrec_edge.sync.uploads.outcomes import send_outcomes
+from pocketrec_edge.sync.uploads.sums import send_sums
 from pocketrec_edge.sync.wake import after_wait, next_check
 
 UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"

@@ -90,9 +90,9 @@ def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
         raise InputError(f"{home}: this erases all data of its user. Add --yes to do it.")
     there = sums_there = None
     if server:
-        from pocketrec_edge.sync.events import erase_on_server
         from pocketrec_edge.sync.http import Network
-        from pocketrec_edge.sync.sums import erase_sums_on_server
+        from pocketrec_edge.sync.uploads.events import erase_on_server
+        from pocketrec_edge.sync.uploads.sums import erase_sums_on_server
 
         there = erase_on_server(PhoneHome(home), server, Network())
         sums_there = erase_sums_on_server(PhoneHome(home), server, Network())

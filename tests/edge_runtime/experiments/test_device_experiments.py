@@ -16,7 +16,7 @@ from pocketrec_edge.experiments import device_experiments
 from pocketrec_edge.experiments.arm_settings import overrides_of
 from pocketrec_edge.experiments.signed_experiments import DeviceFacts, keep_facts
 from pocketrec_edge.faults import FaultCode
-from pocketrec_edge.sync.events import grant
+from pocketrec_edge.sync.uploads.events import grant
 
 NOW = 1_700_000_000
 HOUR_S = 3600

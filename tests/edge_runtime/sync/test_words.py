@@ -12,12 +12,12 @@ import urllib3
 from pocketrec.cli import main
 from pocketrec_edge.errors import RequestInvalidError, SyncError
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync import events as sync_events
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.hints import hints
 from pocketrec_edge.sync.http import Network, Pace
 from pocketrec_edge.sync.server_address import checked
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads import events as sync_events
 from pocketrec_edge.sync.words import plain, printable
 
 QUICK = Pace(timeout_s=0.3)

@@ -24,10 +24,10 @@ from pocketrec_edge.events.event import Event
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import RETRY
+from pocketrec_edge.sync.uploads.events import send_events
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.export import ExportReport, export_events, pseudonym
 from pocketrec_server.events.export_tables import TABLES

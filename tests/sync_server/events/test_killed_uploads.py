@@ -23,10 +23,10 @@ from werkzeug.test import Client
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads.events import send_events
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.rate_limit import Limits
 from pocketrec_server.events.routes import event_routes

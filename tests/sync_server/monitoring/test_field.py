@@ -11,10 +11,10 @@ from pocketrec import cli
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads.events import send_events
 from pocketrec_server.monitoring.fleet import label_of
 
 PHONES, SLATES = 3, 2

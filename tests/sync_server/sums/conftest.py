@@ -18,11 +18,11 @@ from pocketrec_edge.events.event import IMPRESSION, INTERACTION, REQUEST, Event
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.slate_events import Exposure, exposure_event, new_request
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
-from pocketrec_edge.sync.sums import send_sums
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads.events import send_events
+from pocketrec_edge.sync.uploads.sums import send_sums
 from pocketrec_server.app import create_app
 from pocketrec_server.experiments import signing
 from pocketrec_server.settings import Settings

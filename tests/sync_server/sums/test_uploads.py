@@ -20,8 +20,8 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.slate_events import Exposure, exposure_event
 from pocketrec_edge.experiments.sums_memory import GRACE_S, keep_sums, read_sums
 from pocketrec_edge.sync.http import Network
-from pocketrec_edge.sync.sums import erase_sums_on_server, send_sums
 from pocketrec_edge.sync.sync_log import SyncLog
+from pocketrec_edge.sync.uploads.sums import erase_sums_on_server, send_sums
 from pocketrec_server.experiments import signing
 from pocketrec_server.storage.tables import EXPERIMENT_SUMS
 from pocketrec_server.sums import store

@@ -20,10 +20,10 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.slate_events import Exposure, exposure_event
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads.events import send_events
 from pocketrec_server.events import validation
 from pocketrec_server.events.export import export_events
 from pocketrec_server.events.export_tables import TABLES

@@ -20,8 +20,8 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.http import Network, Reply
-from pocketrec_edge.sync.outcomes import send_outcomes
 from pocketrec_edge.sync.sync_log import SyncLog
+from pocketrec_edge.sync.uploads.outcomes import send_outcomes
 
 
 class Server(ThreadingHTTPServer):
@@ -173,7 +173,7 @@ def test_the_flag_of_a_sync_records_the_grant_and_keeps_agreed_terms(go, log):
 def test_a_withdrawal_during_a_sync_stops_it_after_the_batch(
     recorder, go, log, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("pocketrec_edge.sync.events.BATCH", 2)
+    monkeypatch.setattr("pocketrec_edge.sync.uploads.events.BATCH", 2)
     log.set_consent(True)
     for n in range(7):
         log.append(f"item-{n}", "like", ts=n)

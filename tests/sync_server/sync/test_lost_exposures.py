@@ -13,10 +13,10 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.device import Device
 from pocketrec_edge.experiments.signed_experiments import keep_experiments
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads.events import send_events
 from pocketrec_server.events import validation
 from pocketrec_server.events.export import export_events
 

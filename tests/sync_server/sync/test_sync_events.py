@@ -29,10 +29,10 @@ from pocketrec_edge.events.privacy import export_data
 from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
-from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
+from pocketrec_edge.sync.uploads.events import erase_on_server, send_events
 from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.storage.database import open_database, writing

@@ -125,7 +125,9 @@ def _work(settings: Settings, listener: socket, ready: Callable[[], None], paren
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops all
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    from pocketrec_server import waitress_server  # imported here, after METRICS_FOLDER was set
+    from pocketrec_server.serving import (
+        waitress_server,  # imported here, after METRICS_FOLDER was set
+    )
 
     waitress_server.run(settings, listener, ready, lambda: os.getppid() != parent)
 

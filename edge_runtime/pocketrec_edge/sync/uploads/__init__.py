@@ -1,0 +1,1 @@
+"""What a phone sends: events, sums of experiments, outcomes of releases; with consent alone."""

@@ -1,0 +1,1 @@
+"""How the server runs: the lines of its start, waitress, and several of it on one address."""
