@@ -97,6 +97,11 @@ class PhoneHome:
         return self.folder / "experiments.json"
 
     @property
+    def halted_arms(self) -> Path:
+        """The halted arms of these experiments, as last read; no file if there are none."""
+        return self.folder / "halted_arms.json"
+
+    @property
     def device_facts(self) -> Path:
         """Facts of the last sync by which experiments choose: app version, device class."""
         return self.folder / "device_facts.json"
@@ -159,6 +164,7 @@ class PhoneHome:
             self.outcomes,
             self.policy,
             self.experiments,
+            self.halted_arms,
             self.device_facts,
             self.arms,
             self.arms_lock,

@@ -8,8 +8,11 @@ from pocketrec_bundle.settings.assignment import assigned_arm
 from pocketrec_bundle.settings.experiment import INTERLEAVED, OPEN, PAUSED, SHIPPED, Experiment
 from pocketrec_bundle.settings.experiment_arms import ALL, NEW, Arm
 from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_edge.experiments.arm_memory import ArmMemory
 from pocketrec_edge.experiments.signed_experiments import DeviceFacts
+
+NO_HALTS = HaltedArms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,11 @@ def assigned_arms(
     memory: ArmMemory,
     now_utc: float,
     is_new_user: Callable[[Experiment], bool | None],
+    halted: HaltedArms = NO_HALTS,
 ) -> tuple[Assigned, ...]:
     """Return the arms that apply to this device now: running experiments first, then winners.
+
+    A halted arm applies to no device, as if its experiment were killed. Others go on.
 
     Args:
         experiments: of the channel.
@@ -60,6 +66,7 @@ def assigned_arms(
         now_utc: unix seconds by the device's clock.
         is_new_user: whether the user was new when the experiment began; None: unknown, and the
             device is not enrolled now. It is called for enrolled devices only.
+        halted: arms that the server halted.
     """
     running, winners = [], []
     for one in experiments.experiments:
@@ -73,7 +80,12 @@ def assigned_arms(
             may_enter = one.state != PAUSED or memory.entered(one)
             if may_enter and _fits(one, facts) and _has_users(one, is_new_user):
                 running.append(Assigned(experiment=one, arm=arm))
-    return (*running, *winners)
+    return (*(one for one in running if not _is_halted(one, halted)), *winners)
+
+
+def _is_halted(one: Assigned, halted: HaltedArms) -> bool:
+    arms = one.experiment.arms if one.interleaves else (one.arm,)
+    return any(halted.reason(one.experiment, arm.name) is not None for arm in arms)
 
 
 def arm_release(assigned: tuple[Assigned, ...]) -> Assigned | None:

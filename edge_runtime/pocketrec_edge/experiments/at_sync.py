@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.experiments.assigned import Assigned, arm_release
 from pocketrec_edge.experiments.device_experiments import DeviceExperiments
@@ -21,6 +22,7 @@ def accept(
     home: PhoneHome,
     channel: str,
     data: bytes | None,
+    halted: bytes | None = None,
     *,
     stay: bool = False,
     app_version: str | None,
@@ -28,12 +30,14 @@ def accept(
 ) -> str | None:
     """Keep the experiments of this sync; return why they cannot be used, or None.
 
-    Experiments that cannot be used do not end a sync: the device has none until the next one.
+    Experiments or halted arms that cannot be used do not end a sync: the device has no experiments
+    until the next one.
 
     Args:
         home: the phone's folder.
         channel: that the device follows.
         data: verified bytes of the target; None: the channel has no experiments.
+        halted: verified bytes of the halted arms; None: no arm is halted.
         stay: the target could not be fetched now; those of this channel stay.
         app_version: of the app, for eligibility.
         device_class: the publisher's name of the device class.
@@ -47,10 +51,12 @@ def accept(
         try:
             if (found := Experiments.from_bytes(data)).channel != channel:
                 fault = f"experiments of channel {channel!r} belong to channel {found.channel!r}"
+            if halted is not None:
+                HaltedArms.from_bytes(halted)
         except BundleInvalidError as err:
             fault = str(err)
     if not (stay and _channel_here(home) == channel):
-        keep_experiments(home, None if fault else data)
+        keep_experiments(home, *((None, None) if fault else (data, halted)))
     facts = replace(read_facts(home), app_version=app_version, device_class=device_class)
     keep_facts(home, facts)
     return fault

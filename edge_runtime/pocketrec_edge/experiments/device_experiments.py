@@ -1,6 +1,6 @@
 """The experiments of one phone, for its answers: arms, overrides, flags, exposures.
 
-The files are read again if a sync, or another process, replaced them: three calls of `stat`.
+The files are read again if a sync, or another process, replaced them: four calls of `stat`.
 """
 
 import os
@@ -22,11 +22,12 @@ from pocketrec_edge.experiments.arm_memory import (
     read_memory,
 )
 from pocketrec_edge.experiments.arm_settings import flag_of, matters_for_slate, overrides_of
-from pocketrec_edge.experiments.assigned import Assigned, assigned_arms
+from pocketrec_edge.experiments.assigned import NO_HALTS, Assigned, assigned_arms
 from pocketrec_edge.experiments.signed_experiments import (
     DeviceFacts,
     read_experiments,
     read_facts,
+    read_halted_arms,
 )
 from pocketrec_edge.experiments.slate_arms import NO_ARMS, SlateArms, versus_of, with_arm
 from pocketrec_edge.faults import Fault, FaultCode
@@ -60,9 +61,11 @@ class DeviceExperiments:
                 events; raises PocketRecError if the log cannot be read.
         """
         self._home, self._bucket_id, self._first_event = home, bucket_id, first_event
-        self._watched = tuple(map(str, (home.experiments, home.device_facts, home.arms)))
+        watched = (home.experiments, home.halted_arms, home.device_facts, home.arms)
+        self._watched = tuple(map(str, watched))
         self._stamps: tuple[Stamp, ...] | None = None
         self._signed: Experiments | None = None
+        self._halted = NO_HALTS
         self._facts, self._memory = DeviceFacts(), ArmMemory()
         self._unwritten: set[Entry] = set()  # exposures, if the memory cannot be written
         self._settings: dict[object, tuple[Overrides, tuple[Fault, ...]]] = {}
@@ -92,7 +95,13 @@ class DeviceExperiments:
             self._complain(str(err))
             return ()
         return assigned_arms(
-            self._signed, bucket_id, self._facts, self._memory, now_utc, self._is_new_user
+            self._signed,
+            bucket_id,
+            self._facts,
+            self._memory,
+            now_utc,
+            self._is_new_user,
+            self._halted,
         )
 
     def for_slate(self, bundle: Bundle | None, scene: str, now_utc: float) -> SlateArms:
@@ -188,6 +197,7 @@ class DeviceExperiments:
         self._stamps, self._faults = stamps, ()
         self._signed, self._memory, self._settings = None, ArmMemory(), {}
         try:
+            self._halted = read_halted_arms(self._home)
             self._signed = read_experiments(self._home)
         except (BundleInvalidError, OSError) as err:
             self._complain(f"{err}; the next sync repairs it")

@@ -8,6 +8,7 @@ from tuf.api.exceptions import DownloadError, RepositoryError
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES
 from pocketrec_bundle.settings.experiments import MAX_BYTES as MAX_EXPERIMENTS_BYTES
+from pocketrec_bundle.settings.halted_arms import MAX_BYTES as MAX_HALTED_ARMS_BYTES
 from pocketrec_bundle.settings.halts import MAX_BYTES as MAX_HALTS_BYTES
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import KILLED, MAX_BYTES, RolloutPolicy
@@ -29,6 +30,7 @@ class ChannelSettings:
         policy: its rollout policy.
         halts: its halted releases.
         experiments: bytes of its experiments, not parsed; None: the channel has none.
+        halted_arms: bytes of their halted arms, not parsed; None: no arm is halted.
         experiments_fault: why the experiments could not be fetched, or None.
         experiments_stay: the network failed or the server is busy, so that those of the last sync
             stay.
@@ -37,6 +39,7 @@ class ChannelSettings:
     policy: RolloutPolicy
     halts: Halts
     experiments: bytes | None = None
+    halted_arms: bytes | None = None
     experiments_fault: str | None = None
     experiments_stay: bool = False
 
@@ -61,9 +64,9 @@ class ReleaseChoice:
 
 
 def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
-    """Read policy, halts and experiments.
+    """Read policy, halts and experiments with their halted arms.
 
-    Experiments that a server or mirror does not deliver as signed are a fault, and the device then
+    Experiments or halted arms that a server or mirror does not deliver as signed are a fault, and the device then
     has none: kills and halts must reach it all the same. If the network fails or the server is
     busy, the device keeps those of the last sync.
 
@@ -82,7 +85,10 @@ def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
     try:
         signed = trusted.read(f"channels/{channel}/experiments.json", MAX_EXPERIMENTS_BYTES)
-        return ChannelSettings(policy=policy, halts=halts, experiments=signed)
+        arms = None
+        if signed is not None:
+            arms = trusted.read(f"halts/{channel}.experiments.json", MAX_HALTED_ARMS_BYTES)
+        return ChannelSettings(policy=policy, halts=halts, experiments=signed, halted_arms=arms)
     except (RepositoryError, DownloadError) as err:
         stay = isinstance(err, (NotReachedError, BusyError))
         return ChannelSettings(
@@ -113,6 +119,7 @@ def choose_with_arm(
         home,
         settings.policy.channel,
         settings.experiments,
+        settings.halted_arms,
         stay=settings.experiments_stay,
         app_version=info.app_version,
         device_class=info.device_class,
