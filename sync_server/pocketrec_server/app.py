@@ -23,6 +23,7 @@ from pocketrec_server.delivery.hints import Hints, hint_routes
 from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.events import uploads
 from pocketrec_server.events.routes import event_routes
+from pocketrec_server.halting import guard
 from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.routes import outcome_routes
 from pocketrec_server.http import front, metrics, openapi, request_log
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> Flask:
     app.before_request(processes.attend)  # in a server that forks after this call
     if settings.keys is not None:  # after `watch`, which configures the logs
         renewal.keep_fresh(repo, signers, threading.Event())
+        guard.watch(repo, engine, signers, threading.Event())
     served = Traffic(repo, engine)
     sessions = Sessions(engine)
     pages = Pages(repo, engine, sessions)

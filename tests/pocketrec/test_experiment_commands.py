@@ -16,6 +16,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_edge.device import Device
 from pocketrec_edge.experiments.signed_experiments import keep_experiments
 from pocketrec_edge.phone_home import PhoneHome
@@ -206,7 +207,9 @@ def test_an_experiment_that_has_not_begun_or_is_over_says_so(founded):
         arms=arms,
     )
     found = Experiments(channel="stable", experiments=(one,))
-    standings = [facts(found, now)["experiments"][0]["standing"] for now in (9, 10, 20)]
+    standings = [
+        facts(found, HaltedArms(), now)["experiments"][0]["standing"] for now in (9, 10, 20)
+    ]
     assert standings == ["scheduled", "running", "over"]
 
 

@@ -66,9 +66,9 @@ class ReleaseChoice:
 def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
     """Read policy, halts and experiments with their halted arms.
 
-    Experiments or halted arms that a server or mirror does not deliver as signed are a fault, and the device then
-    has none: kills and halts must reach it all the same. If the network fails or the server is
-    busy, the device keeps those of the last sync.
+    Experiments or halted arms that a server or mirror does not deliver as signed are a fault, and
+    the device then has no experiments: kills and halts must reach it all the same. If the network
+    fails or the server is busy, the device keeps those of the last sync.
 
     Raises:
         BundleTooNewError: the signed format needs a newer app.

@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from pocketrec_bundle.settings.experiment import Experiment
     from pocketrec_bundle.settings.experiments import Experiments
+    from pocketrec_bundle.settings.halted_arms import HaltedArms
 
 
 def read(repo: Path, channel: str) -> dict[str, Any]:
@@ -23,8 +24,9 @@ def read(repo: Path, channel: str) -> dict[str, Any]:
         RepositoryInvalidError: nothing is published, or metadata is damaged.
     """
     from pocketrec_server.experiments.signing import read_experiments
+    from pocketrec_server.repository.halted_arms import read_halted_arms
 
-    return facts(read_experiments(repo, channel), time.time())
+    return facts(read_experiments(repo, channel), read_halted_arms(repo, channel), time.time())
 
 
 def say(repo: Path, channel: str, as_json: bool) -> None:
@@ -33,12 +35,17 @@ def say(repo: Path, channel: str, as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
-def facts(found: "Experiments", now_utc: float) -> dict[str, Any]:
-    """Return experiments as plain values, with `standing` and `percent_now` of each."""
+def facts(found: "Experiments", halted: "HaltedArms", now_utc: float) -> dict[str, Any]:
+    """Return experiments as plain values, with `standing` and `percent_now` of each.
+
+    Each arm has `halted`: the reason of its halt, or None.
+    """
     value = found.to_json()
     for one, each in zip(value["experiments"], found.experiments, strict=True):
         one["percent_now"] = each.percent_at(now_utc)
         one["standing"] = each.state
+        for arm in one["arms"]:
+            arm["halted"] = halted.reason(each, arm["name"])
         if each.state in ("running", "paused"):
             if now_utc < each.from_utc:
                 one["standing"] = "scheduled"
@@ -58,6 +65,10 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             yield "  ".join(cells).rstrip()
+    for one in found["experiments"]:
+        for arm in one["arms"]:
+            if arm["halted"] is not None:
+                yield f"{one['id']}: arm {arm['name']} is halted: {arm['halted']}"
     if found["holdout"]:
         yield f"{found['holdout']['share'] * 100:g}% of the devices are in no experiment (holdout)"
 

@@ -34,6 +34,7 @@ from pocketrec_server.storage.backup_time import note_backup
 from pocketrec_server.storage.tables import (
     ADMIN_SESSION,
     EVENT_QUOTA,
+    EXPOSED,
     OUTCOME_KEY,
     OUTCOME_NETWORK,
     OUTCOME_QUOTA,
@@ -43,10 +44,10 @@ _LOG = logging.getLogger("pocketrec_server")
 DATABASE, REPOSITORY = "database.sqlite", "repository/"
 NEVER_SAVED = tuple(
     table.name
-    for table in (ADMIN_SESSION, EVENT_QUOTA, OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA)
+    for table in (ADMIN_SESSION, EVENT_QUOTA, EXPOSED, OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA)
 )
-"""Tables with rows that expire after hours or weeks. A backup is kept longer: with the keys and the
-hashes in it, the networks that sent something could still be found."""
+"""Tables with rows that expire after hours, weeks or an experiment. A backup is kept longer:
+with the keys and the hashes in it, the networks that sent something could still be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Row, delete, select, update
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
+from pocketrec_server.events import exposures
 from pocketrec_server.events.quotas import check, spend
 from pocketrec_server.events.rate_limit import (
     LIMITS,
@@ -89,6 +90,7 @@ def store(
                     spend(connection, quotas, len(new), now)
                     budget = spend_events(budget, limits, len(new), now)
                     _count(connection, new, rejected, int(now))
+                    exposures.note(connection, install.number, new, network)
                     _remember(connection, install.number, upload.batch, digest, rejected, int(now))
             except UploadRefusedError as err:
                 refused = err

@@ -54,6 +54,19 @@ def find(experiments: Experiments, name: str) -> Experiment:
     raise InputError(f"{experiments.channel}: no experiment {name!r}; {known}.")
 
 
+def find_arm(experiments: Experiments, name: str, arm: str) -> Experiment:
+    """Return the experiment of an id that has an arm of a name.
+
+    Raises:
+        InputError: the channel has no such experiment, or it has no such arm.
+    """
+    one = find(experiments, name)
+    if one.arm(arm) is None:
+        names = ", ".join(each.name for each in one.arms)
+        raise InputError(f"{name}: no arm {arm!r}; its arms: {names}.")
+    return one
+
+
 def started(
     before: Experiments, planned: Experiment, now_utc: int, *, new_salt: bool = False
 ) -> Experiments:
@@ -131,11 +144,8 @@ def shipped(before: Experiments, name: str, arm: str) -> tuple[Experiments, Arm]
     Raises:
         InputError: the experiment or the arm is unknown, or the experiment was killed.
     """
-    one = find(before, name)
-    winner = one.arm(arm)
-    if winner is None:
-        names = ", ".join(each.name for each in one.arms)
-        raise InputError(f"{name}: no arm {arm!r}; its arms: {names}.")
+    one = find_arm(before, name, arm)
+    winner = next(each for each in one.arms if each.name == arm)
     if one.state == KILLED:
         raise InputError(f"{name}: is killed, so none of its arms can be shipped. Start it again.")
     return changed(before, replace(one, state=SHIPPED, winner=arm)), winner

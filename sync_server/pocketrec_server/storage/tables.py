@@ -260,3 +260,45 @@ DELIVERY = Table(
     Column("state", String(16), nullable=False),
     Column("error", Text, nullable=False),
 )
+
+# Devices that reported an exposure, the first of each. subject: experiment and the first digits of
+# its salt. network: keyed hash of the network that sent it, another key for each subject.
+EXPOSED = Table(
+    "exposed",
+    METADATA,
+    _of_install(),
+    Column("subject", String(64), primary_key=True, index=True),
+    Column("arm", String(64), nullable=False),
+    Column("network", String(32), nullable=False),
+    Column("exposed_utc", BigInteger, nullable=False),
+    Column("forced", Integer, nullable=False),
+)
+
+# The daily look at a subject's guardrails: one server claims it and sets `done`.
+# subject: channel, experiment and salt.
+GUARD_DAY = Table(
+    "guard_day",
+    METADATA,
+    Column("subject", String(160), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("claimed_utc", BigInteger, nullable=False),
+    Column("done", Integer, nullable=False),
+)
+
+# What a look found at one guardrail of one arm. `halted_utc`: when the arm was halted for it.
+GUARD_LOOK = Table(
+    "guard_look",
+    METADATA,
+    Column("subject", String(160), primary_key=True),
+    Column("arm", String(64), primary_key=True),
+    Column("guardrail", String(64), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("networks", Integer, nullable=False),
+    Column("control", Float, nullable=False),
+    Column("treatment", Float, nullable=False),
+    Column("information", Float, nullable=False),
+    Column("z", Float, nullable=False),
+    Column("bound", Float, nullable=False),
+    Column("broken", Integer, nullable=False),
+    Column("halted_utc", BigInteger),
+)

@@ -15,6 +15,7 @@ from pocketrec_edge.sync.client import sync
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.experiments import signing
 from pocketrec_server.repository import blobs, state
+from pocketrec_server.repository.halted_arms import halt_arm
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
 from pocketrec_server.repository.rollout import changed, find
 from pocketrec_server.storage.database import open_database
@@ -37,6 +38,14 @@ class Site:
         ]
         plan = {"id": name, "until_utc": int(time.time()) + 86_400, "arms": arms} | more
         return signing.start(self.repo, self.signers, "stable", plan)
+
+    @property
+    def one(self):
+        (found,) = signing.read_experiments(self.repo, "stable").experiments
+        return found
+
+    def halt(self, arm="treatment"):
+        return halt_arm(self.repo, self.signers, "stable", self.one, arm, "slow")
 
     def move(self, action, name="blend"):
         signing.move(self.repo, self.signers, "stable", name, action)
@@ -72,10 +81,10 @@ class Site:
         PhoneHome(self.folder / home).make()
         PhoneHome(self.folder / home).bucket_id.write_text(f"{n:032x}")
 
-    def sign(self, data):
+    def sign(self, data, path=PATH, role="stable"):
         """Sign these bytes as the channel's experiments, whatever they are."""
         current = state.load(self.repo)
-        current.edit("stable").targets[PATH] = blobs.store(self.repo, PATH, data)
+        current.edit(role).targets[path] = blobs.store(self.repo, path, data)
         current.write(self.repo, self.signers)
 
 

@@ -1,0 +1,128 @@
+"""The daily looks at guardrails in the database: one a day, each with its sequential bound.
+
+A look spends its share of the error rate once, however often and by however many servers it is
+asked for: the first one to claim a day looks, and its figures stay.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, delete, select, update
+
+from pocketrec_experiments.statistics.sequential import sequential_bounds
+from pocketrec_server.storage.database import dialect_of, writing
+from pocketrec_server.storage.tables import GUARD_DAY, GUARD_LOOK
+
+CLAIM_S = 900
+"""A look that is not done after this time ended with its process; another one looks again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look at one guardrail of one arm.
+
+    Attributes:
+        subject: channel, experiment and salt.
+        arm: name of the arm.
+        guardrail: metric, limit and alpha, as `name_of` writes them.
+        day: days since the begin, from 1.
+        networks: of the smaller arm.
+        control: metric of control, the mean over networks.
+        treatment: metric of the arm.
+        information: as in `sequential_bounds`.
+        z: standard errors beyond the limit.
+        bound: the guardrail is broken if z is above it.
+        broken: 1 if the arm is to be halted, else 0.
+        halted_utc: when it was halted for this look, or None.
+    """
+
+    subject: str
+    arm: str
+    guardrail: str
+    day: int
+    networks: int
+    control: float
+    treatment: float
+    information: float
+    z: float
+    bound: float
+    broken: int
+    halted_utc: int | None = None
+
+
+def claim(engine: Engine, subject: str, day: int, now_utc: int) -> bool:
+    """Claim the look of a day; return whether the caller has to look."""
+    column = GUARD_DAY.c
+    row = {"subject": subject, "day": day, "claimed_utc": now_utc, "done": 0}
+    with writing(engine) as connection:
+        new = dialect_of(connection).insert(GUARD_DAY).on_conflict_do_nothing()
+        if connection.execute(new.values(**row).returning(column.day)).first() is not None:
+            return True
+        old = update(GUARD_DAY).where(
+            column.subject == subject,
+            column.day == day,
+            column.done == 0,
+            column.claimed_utc <= now_utc - CLAIM_S,
+        )
+        return bool(connection.execute(old.values(claimed_utc=now_utc)).rowcount)
+
+
+def finish(engine: Engine, subject: str, day: int, found: Iterable[Look]) -> None:
+    """Store the looks of a claimed day."""
+    column = GUARD_DAY.c
+    with writing(engine) as connection:
+        for look in found:
+            new = dialect_of(connection).insert(GUARD_LOOK).on_conflict_do_nothing()
+            connection.execute(
+                new.values({name: getattr(look, name) for name in Look.__dataclass_fields__})
+            )
+        done = update(GUARD_DAY).where(column.subject == subject, column.day == day)
+        connection.execute(done.values(done=1))
+
+
+def looks(engine: Engine, subject: str) -> list[Look]:
+    """Return the looks of a subject, the first day first."""
+    column = GUARD_LOOK.c
+    query = (
+        select(GUARD_LOOK)
+        .where(column.subject == subject)
+        .order_by(column.day, column.arm, column.guardrail)
+    )
+    with engine.connect() as connection:
+        return [Look(**row._mapping) for row in connection.execute(query)]
+
+
+def note_halt(engine: Engine, look: Look, now_utc: int) -> None:
+    """Note that the arm was halted for all looks up to this one: only later ones count again."""
+    column = GUARD_LOOK.c
+    of_arm = (column.subject == look.subject, column.arm == look.arm, column.day <= look.day)
+    with writing(engine) as connection:
+        open_ones = update(GUARD_LOOK).where(*of_arm, column.halted_utc.is_(None))
+        connection.execute(open_ones.where(column.broken == 1).values(halted_utc=now_utc))
+
+
+def forget_others(connection: Connection, subjects: Iterable[str]) -> None:
+    """Delete the looks at all subjects but these."""
+    kept = list(subjects)
+    connection.execute(delete(GUARD_LOOK).where(GUARD_LOOK.c.subject.not_in(kept)))
+    connection.execute(delete(GUARD_DAY).where(GUARD_DAY.c.subject.not_in(kept)))
+
+
+def bound_of(
+    before: Iterable[Look], day: int, information: float, planned_days: int, alpha: float
+) -> float:
+    """Return the bound of today's look, after the earlier looks at the same guardrail.
+
+    Args:
+        before: earlier looks, the first day first.
+        day: of today, 1..planned_days.
+        information: of today's look.
+        planned_days: of the experiment.
+        alpha: one-sided error rate of all looks.
+    """
+    made = {look.day: look.information for look in before if look.day < day} | {day: information}
+    days = sorted(made)
+    rising = list(itertools.accumulate((made[each] for each in days), max))
+    fractions = [each / planned_days for each in days]
+    return sequential_bounds(fractions, alpha=alpha, sides=1, information=rising).z[-1]
