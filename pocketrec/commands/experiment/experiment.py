@@ -65,10 +65,11 @@ def start(
 @command.command(epilog="Example: pocketrec experiment status --repo work/repo --channel stable")
 @REPO
 @CHANNEL
+@click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
 @JSON
-def status(repo: Path, channel: str, as_json: bool) -> None:
-    """Print the experiments of a channel, newest first."""
-    table.say(repo, channel, as_json)
+def status(repo: Path, channel: str, database: str, as_json: bool) -> None:
+    """Print the experiments of a channel, newest first, with the latest looks at guardrails."""
+    table.say(repo, channel, as_json, database)
 
 
 for subcommand in (ramp, pause, resume, stop, kill, halt, unhalt, ship, holdout):

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,22 +16,54 @@ if TYPE_CHECKING:
     from pocketrec_bundle.settings.halted_arms import HaltedArms
 
 
-def read(repo: Path, channel: str) -> dict[str, Any]:
+def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     """Read the experiments of a channel, with their state now.
 
+    Args:
+        repo: folder of the repository.
+        channel: name of the channel.
+        database: URL of the server's database, which has the looks at guardrails; "": SQLite in
+            the repository, if it exists.
+
     Raises:
-        InputError: the channel is unknown.
+        InputError: the channel or the named database does not exist.
         RepositoryInvalidError: nothing is published, or metadata is damaged.
+        DatabaseInvalidError: the named database cannot be read.
     """
     from pocketrec_server.experiments.signing import read_experiments
     from pocketrec_server.repository.halted_arms import read_halted_arms
 
-    return facts(read_experiments(repo, channel), read_halted_arms(repo, channel), time.time())
+    found = read_experiments(repo, channel)
+    value = facts(found, read_halted_arms(repo, channel), time.time())
+    for one, each in zip(value["experiments"], found.experiments, strict=True):
+        one["looks"] = _looks(repo, channel, database, each)
+    return value
 
 
-def say(repo: Path, channel: str, as_json: bool) -> None:
+def _looks(repo: Path, channel: str, database: str, one: "Experiment") -> list[dict[str, Any]]:
+    from pocketrec_server.errors import DatabaseInvalidError
+    from pocketrec_server.halting.guard import subject_of
+    from pocketrec_server.halting.looks import latest, text_of
+    from pocketrec_server.storage.database import default_url, is_there, open_database
+
+    if not one.guardrails or not is_there(database or default_url(repo)):
+        return []
+    try:
+        engine = open_database(database or default_url(repo))
+    except DatabaseInvalidError:
+        if database:
+            raise
+        return []
+    try:
+        found = latest(engine, subject_of(channel, one))
+    finally:
+        engine.dispose()
+    return [asdict(look) | {"text": text_of(look)} for look in found]
+
+
+def say(repo: Path, channel: str, as_json: bool, database: str = "") -> None:
     """Print the experiments of a channel. Raises the errors of `read`."""
-    found = read(repo, channel)
+    found = read(repo, channel, database)
     click.echo(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
@@ -69,6 +101,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         for arm in one["arms"]:
             if arm["halted"] is not None:
                 yield f"{one['id']}: arm {arm['name']} is halted: {arm['halted']}"
+        for look in one.get("looks", ()):
+            yield f"{one['id']}: {look['text']}"
     if found["holdout"]:
         yield f"{found['holdout']['share'] * 100:g}% of the devices are in no experiment (holdout)"
 

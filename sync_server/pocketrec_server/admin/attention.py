@@ -1,4 +1,4 @@
-"""The attention line of every page: halted and failing releases, and too few reports to judge one.
+"""The attention line: halted and failing releases, halted arms, and too few reports to judge one.
 
 Each entry links to the page of its release. Signed metadata that has expired, or expires soon, has
 its own warning in the same place, because devices reject expired metadata.
@@ -15,7 +15,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, Stage
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.admin.formatting import count, percent, span
-from pocketrec_server.halting.circuit_breaker import lacks, published
+from pocketrec_server.halting.circuit_breaker import ChannelState, lacks, published
 from pocketrec_server.halting.outcomes import Health
 from pocketrec_server.notifications import outbox
 from pocketrec_server.notifications.message import Notice
@@ -64,6 +64,7 @@ class Entry:
         channel: channel of the release, or "".
         manifest: SHA-256 of the release's manifest, or "".
         page: page of the site to link to if it is not that of a release, or "".
+        arm: id of an experiment, a slash, and the name of its arm, or "".
     """
 
     level: str
@@ -72,6 +73,7 @@ class Entry:
     channel: str = ""
     manifest: str = ""
     page: str = ""
+    arm: str = ""
 
 
 def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
@@ -98,9 +100,28 @@ def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
                 elif standing.state == LIVE:
                     health = healths.get((name, stage.manifest), Health())
                     found += _of_live(engine, name, stage, health)
+            found += _of_arms(name, now, now_utc)
     except (PocketRecError, SQLAlchemyError):
         return [*found, Entry(level=BAD, kind=UNREADABLE, text=_UNREADABLE)]
     return sorted(found, key=lambda entry: entry.level != BAD)
+
+
+def _of_arms(channel: str, now: ChannelState, now_utc: float) -> list[Entry]:
+    """Return the halted arms of experiments that run."""
+    running = [one for one in now.experiments.experiments if one.runs(now_utc)]
+    return [
+        Entry(
+            level=BAD,
+            kind=HALTED,
+            text=f"Arm {arm.name} of {one.id} on {channel} is halted: {why}",
+            channel=channel,
+            page="experiments",
+            arm=f"{one.id}/{arm.name}",
+        )
+        for one in running
+        for arm in one.arms
+        if (why := now.halted_arms.reason(one, arm.name)) is not None
+    ]
 
 
 def _of_live(engine: Engine, channel: str, stage: Stage, health: Health) -> list[Entry]:
@@ -195,6 +216,7 @@ def notices(repo: Path, engine: Engine, now_utc: float) -> list[Notice]:
             text=entry.text,
             channel=entry.channel,
             manifest=entry.manifest,
+            arm=entry.arm,
         )
         for entry in entries(repo, engine, now_utc)
         if entry.kind

@@ -26,8 +26,11 @@ from pocketrec_server.auth.tokens import OPERATE
 from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.experiments import changes, signing
 from pocketrec_server.experiments.results import Results, read_results
+from pocketrec_server.halting.guard import subject_of
+from pocketrec_server.halting.looks import latest, text_of
 from pocketrec_server.http.openapi import TEXT, Schema, described, record
 from pocketrec_server.repository.channel_status import live, name_of
+from pocketrec_server.repository.halted_arms import read_halted_arms
 from pocketrec_server.repository.history import Note, line
 from pocketrec_server.storage.tables import EVENT
 
@@ -58,6 +61,8 @@ class Row:
         bounds: |z| that decides today and at the end, see `bounds`.
         actions: possible actions, each with an arm or "".
         results: of the last published report; None without one.
+        halted: reason by halted arm.
+        looks: the latest look at each guardrail, for people.
     """
 
     one: Experiment
@@ -67,6 +72,8 @@ class Row:
     bounds: tuple[float, float] | None
     actions: list[tuple[str, str]]
     results: Results | None
+    halted: dict[str, str]
+    looks: list[str]
 
     @property
     def metric(self) -> Metric | None:
@@ -241,6 +248,12 @@ def _row(one: Experiment, channel: str, now: float) -> Row:
         bounds=bounds(one, now),
         actions=actions,
         results=read_results(shared.engine, channel, one),
+        halted={
+            arm.name: why
+            for arm in one.arms
+            if (why := read_halted_arms(shared.repo, channel).reason(one, arm.name)) is not None
+        },
+        looks=[text_of(look) for look in latest(shared.engine, subject_of(channel, one))],
     )
 
 

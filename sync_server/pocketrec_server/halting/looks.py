@@ -93,6 +93,22 @@ def looks(engine: Engine, subject: str) -> list[Look]:
         return [Look(**row._mapping) for row in connection.execute(query)]
 
 
+def latest(engine: Engine, subject: str) -> list[Look]:
+    """Return the last look at each guardrail of each arm."""
+    last = {(look.arm, look.guardrail): look for look in looks(engine, subject)}
+    return [last[key] for key in sorted(last)]
+
+
+def text_of(look: Look) -> str:
+    """Describe a look in one line."""
+    metric, worse_by, _ = look.guardrail.split(" ")
+    return (
+        f"{look.arm}, day {look.day}: {metric} {look.treatment:.4g}, {look.control:.4g} in control "
+        f"({look.networks} networks); {float(worse_by):.0%} worse is tolerated; z {look.z:.2f} of "
+        f"{look.bound:.2f}"
+    )
+
+
 def note_halt(engine: Engine, look: Look, now_utc: int) -> None:
     """Note that the arm was halted for all looks up to this one: only later ones count again."""
     column = GUARD_LOOK.c

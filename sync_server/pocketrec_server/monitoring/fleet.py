@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, PAUSED
 from pocketrec_server.admin.statistics import devices_now
+from pocketrec_server.halting.circuit_breaker import published
 from pocketrec_server.halting.outcomes import Health, healths
 from pocketrec_server.repository.channel_status import LiveChannel, live
 from pocketrec_server.repository.standing import (
@@ -73,6 +74,7 @@ class Fleet(Collector):
             up.add_metric([], 0)
         yield up
         yield from _of_policies(channels)
+        yield from _of_arms(self._repo, channels)
         try:
             found = {c.policy.channel: healths(self._engine, c.policy.channel) for c in channels}
         except SQLAlchemyError:
@@ -146,6 +148,23 @@ def _of_policies(channels: Iterable[LiveChannel]) -> Iterator[Metric]:
             if release.published_utc is not None:
                 since.add_metric(key, release.published_utc)
     yield from (info, state, percent, share, data, since)
+
+
+def _of_arms(repo: Path, channels: Iterable[LiveChannel]) -> Iterator[Metric]:
+    halted = GaugeMetricFamily(
+        "pocketrec_arm_halted",
+        "1 if an arm of a running experiment is halted, else 0.",
+        labels=["channel", "experiment", "arm"],
+    )
+    now = time.time()
+    for channel in channels:
+        name = channel.policy.channel
+        state = published(repo, name)
+        for one in state.experiments.experiments:
+            for arm in one.arms if one.runs(now) else ():
+                is_halted = state.halted_arms.reason(one, arm.name) is not None
+                halted.add_metric([name, one.id, arm.name], float(is_halted))
+    yield halted
 
 
 def _of_outcomes(

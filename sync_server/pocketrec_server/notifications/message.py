@@ -18,6 +18,7 @@ class Notice:
         text: the fact, in one sentence without a full stop.
         channel: channel of the release, or "".
         manifest: SHA-256 of the release's manifest, or "".
+        arm: id of an experiment, a slash, and the name of its arm, or "".
     """
 
     kind: str
@@ -25,11 +26,19 @@ class Notice:
     text: str
     channel: str = ""
     manifest: str = ""
+    arm: str = ""
 
     @property
     def key(self) -> str:
         """Identity of the notice: its text changes with each report, its key does not."""
-        return f"{self.kind} {self.channel} {self.manifest} {self.level}"
+        return f"{self.kind} {self.channel} {self.manifest or self.arm} {self.level}"
+
+    @classmethod
+    def of_key(cls, key: str, text: str, level: str) -> "Notice":
+        """Return the notice of a key, with another level."""
+        kind, channel, about, _ = key.split(" ")
+        manifest, arm = ("", about) if "/" in about else (about, "")
+        return cls(kind=kind, level=level, text=text, channel=channel, manifest=manifest, arm=arm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +80,11 @@ def message(state: str, notice: Notice, now_utc: int, site: str) -> Message:
     """Make a message of a notice."""
     link = ""
     if site:
-        link = f"{site}releases/{notice.channel}/{notice.manifest}" if notice.manifest else site
-    return Message(
-        id=secrets.token_hex(16), state=state, at_utc=now_utc, link=link, **asdict(notice)
-    )
+        page = f"releases/{notice.channel}/{notice.manifest}" if notice.manifest else ""
+        link = f"{site}{'experiments' if notice.arm else page}"
+    facts = asdict(notice)
+    del facts["arm"]  # the text names it
+    return Message(id=secrets.token_hex(16), state=state, at_utc=now_utc, link=link, **facts)
 
 
 def parse(text: str) -> Message:

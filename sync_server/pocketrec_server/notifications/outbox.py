@@ -78,10 +78,7 @@ def observe(
                 row.key not in present
                 and connection.execute(over.values(ended_utc=now_utc)).rowcount
             ):
-                kind, channel, manifest, _ = row.key.split(" ")
-                notice = Notice(
-                    kind=kind, level="good", text=row.text, channel=channel, manifest=manifest
-                )
+                notice = Notice.of_key(row.key, row.text, "good")
                 _queue(connection, message(ENDED, notice, now_utc, settings.site), settings)
         forgotten = now_utc - KEEP_DAYS * DAY_S
         connection.execute(delete(DELIVERY).where(DELIVERY.c.at_utc < forgotten))
