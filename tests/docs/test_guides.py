@@ -63,6 +63,8 @@ PARSED = {
     "experiment interleaving": "needs exposures, and tests/pocketrec/test_interleaving.py runs it",
     "policy-value": "needs exploration, and tests/pocketrec/test_policy_value.py runs it",
     "serve --repo repo/ --notifications": "needs the reader's secrets",
+    "experiment advance": "needs looks, and tests/pocketrec/test_advance.py runs it",
+    "rollout advance": "needs outcomes, and tests/pocketrec/test_advance.py runs it",
     "experiment report": "needs exposures, and tests/experiments/analysis/test_page.py runs it",
 }
 

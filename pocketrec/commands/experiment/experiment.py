@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pocketrec.commands.experiment import table
+from pocketrec.commands.experiment.advance import advance
 from pocketrec.commands.experiment.arm_halts import halt, unhalt
 from pocketrec.commands.experiment.changes import holdout, kill, pause, ramp, resume, ship, stop
 from pocketrec.commands.experiment.interleaving import interleaving
@@ -72,7 +73,7 @@ def status(repo: Path, channel: str, database: str, as_json: bool) -> None:
     table.say(repo, channel, as_json, database)
 
 
-for subcommand in (ramp, pause, resume, stop, kill, halt, unhalt, ship, holdout):
+for subcommand in (ramp, advance, pause, resume, stop, kill, halt, unhalt, ship, holdout):
     command.add_command(subcommand)
 for subcommand in (report, power, interleaving):
     command.add_command(subcommand)
