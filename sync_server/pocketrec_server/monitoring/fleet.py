@@ -159,7 +159,11 @@ def _of_arms(repo: Path, channels: Iterable[LiveChannel]) -> Iterator[Metric]:
     now = time.time()
     for channel in channels:
         name = channel.policy.channel
-        state = published(repo, name)
+        try:
+            state = published(repo, name)
+        except PocketRecError as err:
+            _LOG.warning("metrics of arms: %s", err)
+            continue
         for one in state.experiments.experiments:
             for arm in one.arms if one.runs(now) else ():
                 is_halted = state.halted_arms.reason(one, arm.name) is not None

@@ -6,8 +6,10 @@ import time
 import pytest
 
 from pocketrec_bundle.settings.rollout import FailureLimit
-from pocketrec_server.admin.attention import FEWEST_TOLD, MOST, entries
+from pocketrec_server.admin.attention import FEWEST_TOLD, MOST, entries, notices
+from pocketrec_server.experiments import signing
 from pocketrec_server.halting import outcomes
+from pocketrec_server.repository.halted_arms import halt_arm
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy
 from pocketrec_server.repository.rollout import changed, find
@@ -52,6 +54,22 @@ def test_a_release_that_fails_is_named_with_its_share_for_a_week(tiny_repo, engi
     assert texts(tiny_repo, engine) == said
     assert texts(tiny_repo, engine, time.time() + 6 * 86_400) == said
     assert texts(tiny_repo, engine, time.time() + 7 * 86_400) == []
+
+
+def test_a_halted_arm_is_named_while_its_experiment_runs(tiny_repo, engine, signers):
+    arms = [{"name": name, "share": 0.25} for name in ("control", "a", "b", "c")]
+    plan = {"id": "blend", "until_utc": int(time.time()) + 86_400, "arms": arms}
+    one = signing.start(tiny_repo, signers, "stable", plan)
+    for arm in ("a", "b"):
+        assert halt_arm(tiny_repo, signers, "stable", one, arm, "slow")
+    assert texts(tiny_repo, engine) == [
+        ("bad", "Arm a of blend on stable is halted: slow"),
+        ("bad", "Arm b of blend on stable is halted: slow"),
+    ]
+    found = notices(tiny_repo, engine, time.time())
+    assert [one.key for one in found] == ["halted stable blend/a bad", "halted stable blend/b bad"]
+    signing.move(tiny_repo, signers, "stable", "blend", "kill")
+    assert entries(tiny_repo, engine, time.time()) == []
 
 
 def test_the_signed_limit_of_a_release_is_the_limit_here_too(

@@ -15,10 +15,12 @@ from pocketrec_edge.faults import FaultCode
 from pocketrec_server.app import create_app
 from pocketrec_server.copies.backup import back_up
 from pocketrec_server.copies.seal import make_backup_key
+from pocketrec_server.experiments import signing
 from pocketrec_server.halting.outcomes import KINDS
 from pocketrec_server.monitoring import slates
 from pocketrec_server.monitoring.fleet import STATES, label_of
 from pocketrec_server.monitoring.stored import Stored
+from pocketrec_server.repository.halted_arms import halt_arm
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy
 from pocketrec_server.repository.rollout import changed
@@ -109,6 +111,17 @@ def test_the_state_of_a_release_follows_the_signed_policy(client, tiny_repo, ren
     assert state_of(client, new) == "paused"
     halt(tiny_repo, signers, "stable", old, "too slow", by="test")
     assert state_of(client, old) == "halted"
+
+
+def test_a_halted_arm_has_a_metric_while_its_experiment_runs(client, tiny_repo):
+    signers = load_signers(tiny_repo.parent / "keys")
+    arms = [{"name": "control", "share": 0.5}, {"name": "treatment", "share": 0.5}]
+    plan = {"id": "blend", "until_utc": int(time.time()) + 86_400, "arms": arms}
+    one = signing.start(tiny_repo, signers, "stable", plan)
+    halt_arm(tiny_repo, signers, "stable", one, "treatment", "slow")
+    key = {"channel": "stable", "experiment": "blend"}
+    assert value(client, "pocketrec_arm_halted", **key, arm="control") == 0
+    assert value(client, "pocketrec_arm_halted", **key, arm="treatment") == 1
 
 
 def test_every_standing_has_a_state():

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,29 @@ def test_a_notice_is_sent_once_on_each_transport_and_again_when_it_is_over(
     once(tmp_path, engine, both, seen(HALT), NOW + 5000)
     assert [one["state"] for one in bodies(receiver)] == ["began", "ended", "began"]
     assert {one.state for one in outbox.newest(engine, 9)} == {SENT}
+
+
+def test_two_halted_arms_are_two_messages_with_the_page_of_experiments(
+    engine, hook, receiver, tmp_path
+):
+    a, b = (
+        Notice(
+            kind="halted", level="bad", text=f"{n} is halted", channel="stable", arm=f"blend/{n}"
+        )
+        for n in "ab"
+    )
+    site = replace(hook, site="https://rec.example.org/admin/")
+    once(tmp_path, engine, site, seen(a), NOW)
+    once(tmp_path, engine, site, seen(a, b), NOW + 30)
+    once(tmp_path, engine, site, seen(b), NOW + 700)
+    once(tmp_path, engine, site, seen(b), NOW + 700 + GONE_S)
+    said = [(one["state"], one["text"], one["link"]) for one in bodies(receiver)]
+    link = "https://rec.example.org/admin/experiments"
+    assert said == [
+        ("began", "a is halted", link),
+        ("began", "b is halted", link),
+        ("ended", "a is halted", link),
+    ]
 
 
 @pytest.mark.parametrize("kinds", [("halted", "unreadable"), ("halted",)])
