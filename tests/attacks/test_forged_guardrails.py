@@ -16,6 +16,9 @@ import pytest
 
 from benchmarks.support import command_line
 from benchmarks.support.network.loopback_networks import address_in
+from pocketrec_bundle.settings.assignment import assigned_arm
+from pocketrec_edge.device import Device
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_server.experiments import signing
 from pocketrec_server.halting import guard, looks
 from pocketrec_server.repository.halted_arms import read_halted_arms
@@ -140,6 +143,46 @@ def test_an_arm_that_harms_its_users_is_halted(channel):
     (one,) = read_halted_arms(channel.repo, "stable").halted
     assert one.reason.startswith("fallback_share is 0.5")
     assert (one.experiment, one.salt) == ("blend", channel.one.salt)
+
+
+def test_a_server_with_the_brake_halts_by_itself_and_phones_return_to_their_release(
+    channel, tmp_path
+):
+    pytest.importorskip("onnxruntime")
+    root = channel.repo / "metadata" / "1.root.json"
+    homes = {arm: drawn(channel.one, arm, tmp_path) for arm in (CONTROL, ARM)}
+    for arm, home in homes.items():
+        with Device(home, engine="onnx") as phone:
+            phone.sync(channel.url, root=root, consent=True)
+            assert phone.recommend(1).arms == {"blend": arm}
+            assert phone.flag("new", False) is (arm == ARM)
+            assert phone.sync(channel.url).events_rejected == 0
+    channel.honest(fallbacks=5)
+    (tmp_path / "online").mkdir()
+    for name in ("brake", "snapshot", "timestamp"):
+        shutil.copy(channel.repo.parent / "keys" / f"{name}.pem", tmp_path / "online")
+    (tmp_path / "other").mkdir()
+    options = ("--keys", tmp_path / "online", "--no-log")
+    with command_line.server(channel.repo, tmp_path / "other", *options) as url:
+        end = time.monotonic() + 60
+        while not read_halted_arms(channel.repo, "stable").halted and time.monotonic() < end:
+            time.sleep(0.1)
+        for arm, home in homes.items():
+            with Device(home, engine="onnx") as phone:
+                report = phone.sync(url)
+                assert (report.status, report.experiments_fault) == ("current", None)
+                assert phone.recommend(1).arms == ({"blend": CONTROL} if arm == CONTROL else {})
+                assert phone.flag("new", False) is False
+
+
+def drawn(one, arm, folder):
+    """Return the home of a new phone that draws an arm."""
+    home, now = PhoneHome(folder / f"phone-{arm}"), time.time()
+    home.make()
+    ids = (n.to_bytes(16, "big") for n in itertools.count())
+    fits = (n for n in ids if (found := assigned_arm(one, None, n, now)) and found.name == arm)
+    home.bucket_id.write_text(next(fits).hex())
+    return home.folder
 
 
 def test_one_network_cannot_halt_an_arm_whatever_it_reports(channel):
