@@ -99,6 +99,9 @@ def test_an_app_of_version_0_1_0_syncs_from_a_channel_with_experiments(site, old
     assert old_sync()[:2] == ("updated", "1")
     site.change("1", state="killed")
     assert old_sync()[:2] == ("updated", "0")
+    assert site.halt("treatment")
+    assert old_sync()[0] == "current"
+    assert not any("experiments" in path for path in site.asked)
     halt(site.repo, site.signers, "stable", site.manifest("0"), "bad")
     _, has, why = old_sync("new phone")
     assert has is None and "halted (bad)" in why
