@@ -20,8 +20,8 @@ from pocketrec_bundle.settings.assignment import assigned_arm
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.halting import guard, looks
-from pocketrec_server.repository.halted_arms import read_halted_arms
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
 from pocketrec_server.storage.database import default_url, open_database

@@ -8,10 +8,10 @@ import pytest
 from pocketrec.cli import main
 from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.halted_arms import halt_arm, read_halted_arms
 from pocketrec_server.halting import looks, outcomes
 from pocketrec_server.halting.guard import subject_of
 from pocketrec_server.halting.looks import Look
-from pocketrec_server.repository.halted_arms import halt_arm, read_halted_arms
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import (
     change_policy,

@@ -54,10 +54,10 @@ def advance(
     """
     from pocketrec_server.experiments import signing
     from pocketrec_server.experiments.changes import find
+    from pocketrec_server.experiments.halted_arms import read_halted_arms
     from pocketrec_server.halting import waiting
     from pocketrec_server.halting.guard import subject_of
     from pocketrec_server.halting.looks import latest
-    from pocketrec_server.repository.halted_arms import read_halted_arms
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     one, now = find(signing.read_experiments(repo, channel), experiment), time.time()

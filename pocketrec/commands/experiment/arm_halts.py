@@ -39,8 +39,8 @@ def halt(
     Devices in the arm use their release as it is; other arms go on.
     """
     from pocketrec_server.experiments.changes import find_arm
+    from pocketrec_server.experiments.halted_arms import halt_arm
     from pocketrec_server.experiments.signing import read_experiments
-    from pocketrec_server.repository.halted_arms import halt_arm
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     one = find_arm(read_experiments(repo, channel), experiment, arm)
@@ -74,8 +74,8 @@ def unhalt(
     The next daily look at its guardrails can halt it again.
     """
     from pocketrec_server.experiments.changes import find_arm
+    from pocketrec_server.experiments.halted_arms import unhalt_arm
     from pocketrec_server.experiments.signing import read_experiments
-    from pocketrec_server.repository.halted_arms import unhalt_arm
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     one = find_arm(read_experiments(repo, channel), experiment, arm)

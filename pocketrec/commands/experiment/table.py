@@ -30,8 +30,8 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         RepositoryInvalidError: nothing is published, or metadata is damaged.
         DatabaseInvalidError: the named database cannot be read.
     """
+    from pocketrec_server.experiments.halted_arms import read_halted_arms
     from pocketrec_server.experiments.signing import read_experiments
-    from pocketrec_server.repository.halted_arms import read_halted_arms
 
     found = read_experiments(repo, channel)
     value = facts(found, read_halted_arms(repo, channel), time.time())

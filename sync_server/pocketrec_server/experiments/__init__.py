@@ -1,6 +1,7 @@
-"""Start, change and end the experiments of a channel, signed by the channel's key.
+"""Start, change and end the experiments of a channel, signed by the channel's key; halt arms.
 
 In: an experiment as plain values, and the channel. Out: `channels/CHANNEL/experiments.json`.
-Read in this order: plan.py, changes.py, checks.py, signing.py, results.py. Rule: plan.py and
-changes.py do no I/O; the devices assign themselves.
+halted_arms.py: `halts/CHANNEL.experiments.json`, signed by the brake. Read in this order: plan.py,
+changes.py, checks.py, signing.py, results.py, halted_arms.py. Rule: plan.py and changes.py do no
+I/O; the devices assign themselves.
 """

@@ -28,10 +28,10 @@ from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import ACTIVE, FailureLimit, RolloutPolicy, Stage
 from pocketrec_server.auth import audit
+from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.halting.networks import forget_networks, recent
 from pocketrec_server.halting.outcomes import Health
-from pocketrec_server.repository.halted_arms import read_halted_arms
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.publish import halt, read_halts, read_policy
 from pocketrec_server.repository.roles import BRAKE

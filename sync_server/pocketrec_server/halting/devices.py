@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select
 
@@ -130,7 +131,7 @@ def figures(
 
 def _events(
     connection: Connection, since: dict[int, int], until_utc: int, most: int
-) -> Iterator[tuple[int, list[Row[tuple[int, str, str, str, str, int, str]]]]]:
+) -> Iterator[tuple[int, list[Row[Any]]]]:
     column = EVENT.c
     query = (
         select(
@@ -156,7 +157,7 @@ def _events(
 
 def _add_up(
     sums: Figures,
-    rows: Sequence[Row[tuple[int, str, str, str, str, int, str]]],
+    rows: Sequence[Row[Any]],
     since_utc: int,
     conversions: frozenset[str],
 ) -> None:

@@ -21,13 +21,13 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.statistics.sequential import MOST_LOOKS
 from pocketrec_server.auth import audit
 from pocketrec_server.events import exposures
+from pocketrec_server.experiments.halted_arms import halt_arm, read_halted_arms
 from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.halting import looks
 from pocketrec_server.halting.devices import figures, members
 from pocketrec_server.halting.looks import Look
 from pocketrec_server.halting.network_comparison import FEWEST_HARMED, compare
 from pocketrec_server.repository import state
-from pocketrec_server.repository.halted_arms import halt_arm, read_halted_arms
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.roles import BRAKE, TARGETS, channels_of
 from pocketrec_server.storage.database import writing
@@ -79,7 +79,9 @@ def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Loo
             tries again.
         SQLAlchemyError: the database failed.
     """
-    halted, subjects, exposed = [], [], []
+    halted: list[Look] = []
+    subjects: list[str] = []
+    exposed: list[str] = []
     for channel in channels_of(state.load(repo).targets[TARGETS]):
         for one in read_experiments(repo, channel).experiments:
             if not one.runs(max(now_utc, one.from_utc)):

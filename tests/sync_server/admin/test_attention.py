@@ -8,8 +8,8 @@ import pytest
 from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_server.admin.attention import FEWEST_TOLD, MOST, entries, notices
 from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.halted_arms import halt_arm
 from pocketrec_server.halting import outcomes
-from pocketrec_server.repository.halted_arms import halt_arm
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy
 from pocketrec_server.repository.rollout import changed, find

@@ -27,7 +27,8 @@ def fleet(rows):
 
 
 def look(rows, guardrail):
-    return compare(*fleet(rows), "control", "treatment", guardrail)
+    found, figures = fleet(rows)
+    return compare(found, figures, "control", "treatment", guardrail)
 
 
 def slates(fallbacks, n=10, ms=50.0):

@@ -16,11 +16,11 @@ from pocketrec_server.app import create_app
 from pocketrec_server.copies.backup import back_up
 from pocketrec_server.copies.seal import make_backup_key
 from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.halted_arms import halt_arm
 from pocketrec_server.halting.outcomes import KINDS
 from pocketrec_server.monitoring import slates
 from pocketrec_server.monitoring.fleet import STATES, label_of
 from pocketrec_server.monitoring.stored import Stored
-from pocketrec_server.repository.halted_arms import halt_arm
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy
 from pocketrec_server.repository.rollout import changed

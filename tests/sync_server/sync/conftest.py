@@ -14,8 +14,8 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.halted_arms import halt_arm
 from pocketrec_server.repository import blobs, state
-from pocketrec_server.repository.halted_arms import halt_arm
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
 from pocketrec_server.repository.rollout import changed, find
 from pocketrec_server.storage.database import open_database

@@ -8,7 +8,7 @@ from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_server.experiments import signing
-from pocketrec_server.repository.halted_arms import unhalt_arm
+from pocketrec_server.experiments.halted_arms import unhalt_arm
 
 
 def test_devices_of_a_halted_arm_return_to_the_release_and_others_stay(site):
