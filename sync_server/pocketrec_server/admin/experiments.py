@@ -25,8 +25,8 @@ from pocketrec_server.auth.sessions import Session
 from pocketrec_server.auth.tokens import OPERATE
 from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.experiments import changes, signing
-from pocketrec_server.experiments.results import Results, read_results
 from pocketrec_server.experiments.halted_arms import read_halted_arms
+from pocketrec_server.experiments.results import Results, read_results
 from pocketrec_server.halting.guard import subject_of
 from pocketrec_server.halting.looks import latest, text_of
 from pocketrec_server.http.openapi import TEXT, Schema, described, record
