@@ -15,7 +15,8 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, Stage
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.admin.formatting import count, percent, span
-from pocketrec_server.halting.circuit_breaker import ChannelState, lacks, published
+from pocketrec_server.experiments.halted_arms import running_arms
+from pocketrec_server.halting.circuit_breaker import lacks, published
 from pocketrec_server.halting.outcomes import Health
 from pocketrec_server.notifications import outbox
 from pocketrec_server.notifications.message import Notice
@@ -100,27 +101,25 @@ def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
                 elif standing.state == LIVE:
                     health = healths.get((name, stage.manifest), Health())
                     found += _of_live(engine, name, stage, health)
-            found += _of_arms(name, now, now_utc)
+            found += _of_arms(repo, name, now_utc)
     except (PocketRecError, SQLAlchemyError):
         return [*found, Entry(level=BAD, kind=UNREADABLE, text=_UNREADABLE)]
     return sorted(found, key=lambda entry: entry.level != BAD)
 
 
-def _of_arms(channel: str, now: ChannelState, now_utc: float) -> list[Entry]:
+def _of_arms(repo: Path, channel: str, now_utc: float) -> list[Entry]:
     """Return the halted arms of experiments that run."""
-    running = [one for one in now.experiments.experiments if one.runs(now_utc)]
     return [
         Entry(
             level=BAD,
             kind=HALTED,
-            text=f"Arm {arm.name} of {one.id} on {channel} is halted: {why}",
+            text=f"Arm {one.arm} of {one.experiment} on {channel} is halted: {one.halted}",
             channel=channel,
             page="experiments",
-            arm=f"{one.id}/{arm.name}",
+            arm=f"{one.experiment}/{one.arm}",
         )
-        for one in running
-        for arm in one.arms
-        if (why := now.halted_arms.reason(one, arm.name)) is not None
+        for one in running_arms(repo, channel, now_utc)
+        if one.halted is not None
     ]
 
 

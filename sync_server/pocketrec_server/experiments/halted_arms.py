@@ -4,12 +4,16 @@ halts/CHANNEL.experiments.json    see `pocketrec_bundle.settings.halted_arms`
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT
 from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halted_arms import MAX_HALTED, HaltedArm, HaltedArms
+from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.repository import blobs, state
 from pocketrec_server.repository.channel import Channel
 from pocketrec_server.repository.history import NOBODY, Note, line, record
@@ -29,6 +33,40 @@ def read_halted_arms(repo: Path, channel: str) -> HaltedArms:
         RepositoryInvalidError: the repository is missing or damaged.
     """
     return _read(repo, state.load(repo), channel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningArm:
+    """An arm of a running experiment, and why it is halted, or None."""
+
+    experiment: str
+    arm: str
+    halted: str | None
+
+
+def running_arms(repo: Path, channel: str, now_utc: float) -> list[RunningArm]:
+    """Return the arms of the experiments that run; the files are cached until the next publish.
+
+    Raises the errors of `read_halted_arms`.
+    """
+    try:
+        changed = (repo / "metadata" / "timestamp.json").stat()
+    except OSError:
+        return []
+    experiments, halted = _published(repo, channel, changed.st_ino, changed.st_mtime_ns)
+    return [
+        RunningArm(experiment=one.id, arm=arm.name, halted=halted.reason(one, arm.name))
+        for one in experiments.experiments
+        if one.runs(now_utc)
+        for arm in one.arms
+    ]
+
+
+@lru_cache(maxsize=64)
+def _published(
+    repo: Path, channel: str, _file: int, _changed_ns: int
+) -> tuple[Experiments, HaltedArms]:
+    return read_experiments(repo, channel), read_halted_arms(repo, channel)
 
 
 def halt_arm(

@@ -23,13 +23,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_bundle.settings.experiments import Experiments
-from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import ACTIVE, FailureLimit, RolloutPolicy, Stage
 from pocketrec_server.auth import audit
-from pocketrec_server.experiments.halted_arms import read_halted_arms
-from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.halting.networks import forget_networks, recent
 from pocketrec_server.halting.outcomes import Health
 from pocketrec_server.repository.keys import Signers
@@ -115,16 +111,14 @@ def lacks(engine: Engine, channel: str, stage: Stage) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
-    """Policy, experiments and halts of a channel."""
+    """Policy and halts of a channel."""
 
     policy: RolloutPolicy
     halts: Halts
-    experiments: Experiments
-    halted_arms: HaltedArms
 
 
 def published(repo: Path, channel: str) -> ChannelState:
-    """Read policy, experiments and halts of a channel, cached until the next publish.
+    """Read policy and halts of a channel, cached until the next publish.
 
     Raises:
         InputError: the channel is unknown.
@@ -139,12 +133,7 @@ def published(repo: Path, channel: str) -> ChannelState:
 
 @lru_cache(maxsize=64)
 def _published(repo: Path, channel: str, _file: int, _changed_ns: int) -> ChannelState:
-    return ChannelState(
-        policy=read_policy(repo, channel),
-        halts=read_halts(repo, channel),
-        experiments=read_experiments(repo, channel),
-        halted_arms=read_halted_arms(repo, channel),
-    )
+    return ChannelState(policy=read_policy(repo, channel), halts=read_halts(repo, channel))
 
 
 class CircuitBreaker:

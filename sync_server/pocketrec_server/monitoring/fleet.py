@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, PAUSED
 from pocketrec_server.admin.statistics import devices_now
-from pocketrec_server.halting.circuit_breaker import published
+from pocketrec_server.experiments.halted_arms import running_arms
 from pocketrec_server.halting.outcomes import Health, healths
 from pocketrec_server.repository.channel_status import LiveChannel, live
 from pocketrec_server.repository.standing import (
@@ -160,14 +160,10 @@ def _of_arms(repo: Path, channels: Iterable[LiveChannel]) -> Iterator[Metric]:
     for channel in channels:
         name = channel.policy.channel
         try:
-            state = published(repo, name)
+            for one in running_arms(repo, name, now):
+                halted.add_metric([name, one.experiment, one.arm], float(one.halted is not None))
         except PocketRecError as err:
             _LOG.warning("metrics of arms: %s", err)
-            continue
-        for one in state.experiments.experiments:
-            for arm in one.arms if one.runs(now) else ():
-                is_halted = state.halted_arms.reason(one, arm.name) is not None
-                halted.add_metric([name, one.id, arm.name], float(is_halted))
     yield halted
 
 
