@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007_guardrails"
-down_revision = "0006_notifications"
+revision = "0008_guardrails"
+down_revision = "0007_sums"
 
 
 def upgrade() -> None:
