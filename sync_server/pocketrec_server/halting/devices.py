@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from pocketrec_bundle.encoding.strict_json import is_number
 from pocketrec_bundle.units import DAY_S
@@ -131,7 +131,7 @@ def figures(
 
 def _events(
     connection: Connection, since: dict[int, int], until_utc: int, most: int
-) -> Iterator[tuple[int, list[Row[Any]]]]:
+) -> Iterator[tuple[int, list[Any]]]:
     column = EVENT.c
     query = (
         select(
@@ -157,7 +157,7 @@ def _events(
 
 def _add_up(
     sums: Figures,
-    rows: Sequence[Row[Any]],
+    rows: Sequence[Any],
     since_utc: int,
     conversions: frozenset[str],
 ) -> None:
