@@ -1,6 +1,6 @@
 """Compare an arm with control so that one network can neither cause a halt nor prevent one.
 
-Reports carry no proof, and one sender can invent any number of devices. So (docs/decisions/0030):
+Reports carry no proof, and one sender can invent any number of devices. So (docs/decisions/0033):
 
 - Each network has the weight of one device, split over its devices in all arms. Arms are drawn
   device by device, so without an effect both arms still have the same expectation.
