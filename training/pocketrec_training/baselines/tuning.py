@@ -161,7 +161,11 @@ def _tune_one(
         build = baseline.fit(data)
     if parts.wants(name):
         for cases, climbed in zip(settings, found, strict=True):
-            scorer = best.of(cases.setting) or Remembering(build(**climbed.best))
+            scorer = best.of(cases.setting)
+            if scorer is None:
+                scorer = Remembering(build(**climbed.best))
+                rank_targets(block_scorer(data, scorer), data, [cases], 0)
+                scorer.freeze()  # a matrix of all items is much larger than its scores
             parts.on_validation[name, cases.setting] = scorer
     if refit:
         trying(name, "fitted on train + validation")
