@@ -44,9 +44,8 @@ def cosines(overlap: csr_matrix, shrink: float = 0.0) -> csr_matrix:
     """
     lengths = np.sqrt(np.maximum(overlap.diagonal().astype(np.float64), 1.0))
     scale = diags(1.0 / lengths)
-    shared = overlap.astype(np.float64)
-    supported = shared.copy()
-    supported.data = shared.data**2 / (shared.data + shrink)
+    supported = overlap.astype(np.float64)  # a copy
+    supported.data = supported.data**2 / (supported.data + shrink)
     cosine = csr_matrix(scale @ supported @ scale).astype(np.float32)
     cosine.setdiag(0.0)
     cosine.eliminate_zeros()
