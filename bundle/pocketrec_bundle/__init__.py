@@ -3,8 +3,8 @@
 In: arrays, models and settings from `export`. Out: a verified, memory-mapped `Bundle`.
 
 Reading order: FORMAT.md; `encoding` (JSON, arrays, columns, ids, deltas); manifest.py; features.py
-and ranker_features.py; `items` and versions.py; `settings` (policy, rules, campaigns, rollout,
-halts); writer.py and reader.py; `golden`; `disk` (atomic files, locks).
+and ranker_features.py; `items` and versions.py; `objectives` (heads, formula); `settings` (policy,
+rules, campaigns, rollout, halts); writer.py and reader.py; `golden`; `disk` (atomic files, locks).
 
 Rules of the room: standard library and numpy only. No byte of a file is used before the file's
 size and hash are checked.

@@ -12,7 +12,7 @@ from pocketrec_bundle.disk.files import check_free
 from pocketrec_bundle.manifest import Meta
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.reader import Bundle
-from pocketrec_bundle.release_name import check_release_name
+from pocketrec_bundle.settings.release_name import check_release_name
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.releases.parity import Inputs, ranked
 from pocketrec_export import card

@@ -14,8 +14,8 @@ from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.catalogue import Catalogue
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.reader import Bundle, open_bundle
-from pocketrec_bundle.release_name import check_release_name
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
+from pocketrec_bundle.settings.release_name import check_release_name
 from pocketrec_bundle.settings.rules import FILE as RULES_FILE
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_export.campaigns import read_campaigns

@@ -18,8 +18,8 @@ from pocketrec_bundle.disk.files import write_failed
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import Manifest, manifest_bytes
 from pocketrec_bundle.reader import open_bundle
-from pocketrec_bundle.release_name import check_release_name
 from pocketrec_bundle.settings.halts import Halts
+from pocketrec_bundle.settings.release_name import check_release_name
 from pocketrec_bundle.settings.rollout import KILLED, RolloutPolicy
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas, state
