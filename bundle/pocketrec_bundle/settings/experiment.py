@@ -15,6 +15,7 @@ from pocketrec_bundle.encoding.strict_json import (
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.experiment_arms import (
     ARM,
+    FORMAT,
     Arm,
     Eligible,
     Guardrail,
@@ -102,14 +103,14 @@ class Experiment:
         return self.state in OPEN and self.from_utc <= now_utc < self.until_utc
 
 
-def experiment_of(where: str, value: object) -> Experiment:
-    """Check and build an experiment from parsed JSON.
+def experiment_of(where: str, value: object, format_: int = FORMAT) -> Experiment:
+    """Check and build an experiment from parsed JSON of a format.
 
     Raises:
         BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or the
             shares of its arms do not add up to 1.
     """
-    fields = keyed(where, value, Experiment)
+    fields = keyed(where, value, Experiment, format_)
     insist(where, "id", "1..32 of a-z 0-9 -", matches(ID, fields["id"]))
     where = f"{where}, {fields['id']}"
     wanted = f"a text of at most {MAX_HYPOTHESIS} characters"
@@ -125,7 +126,7 @@ def experiment_of(where: str, value: object) -> Experiment:
     insist(where, "until_utc", "later than from_utc", is_integer(ends, begins + 1, MAX_UTC))
     insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
     insist(where, "ramp", RAMP_FORM, is_ramp(fields["ramp"], fields["percent"]))
-    arms = _arms(where, fields["arms"])
+    arms = _arms(where, fields["arms"], format_)
     insist(where, "interleave", "true or false", type(fields["interleave"]) is bool)
     if fields["interleave"]:
         wanted = f"two that name rules and head_weights only, none of them {INTERLEAVED}"
@@ -148,7 +149,8 @@ def experiment_of(where: str, value: object) -> Experiment:
 
 def _can_interleave(arms: tuple[Arm, ...]) -> bool:
     return len(arms) == 2 and not any(
-        arm.release or arm.campaigns or arm.flags or arm.name == INTERLEAVED for arm in arms
+        arm.release or arm.campaigns or arm.flags or arm.models or arm.name == INTERLEAVED
+        for arm in arms
     )
 
 
@@ -166,10 +168,12 @@ def _guardrails(where: str, listed: Any) -> tuple[Guardrail, ...]:
     return rails
 
 
-def _arms(where: str, listed: Any) -> tuple[Arm, ...]:
+def _arms(where: str, listed: Any, format_: int) -> tuple[Arm, ...]:
     some = isinstance(listed, list) and MIN_ARMS <= len(listed) <= MAX_ARMS
     insist(where, "arms", f"a list of {MIN_ARMS}..{MAX_ARMS}", some)
-    arms = tuple(arm_of(f"{where}: arm {number}", one) for number, one in enumerate(listed, 1))
+    arms = tuple(
+        arm_of(f"{where}: arm {number}", one, format_) for number, one in enumerate(listed, 1)
+    )
     if len({arm.name for arm in arms}) < len(arms):
         raise BundleInvalidError(f"{where}: an arm's name stands twice", code="experiments")
     total = sum(arm.share for arm in arms)

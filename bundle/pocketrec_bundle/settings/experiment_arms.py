@@ -14,11 +14,12 @@ from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_number, is_text, 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.settings.app_versions import APP_VERSION, AppVersions, version_of
-from pocketrec_bundle.settings.form import Form
+from pocketrec_bundle.settings.form import Form, since
 from pocketrec_bundle.settings.rollout import DEVICE_CLASS, MAX_CLASSES, SHA256
 
 FILE = "experiments.json"
-FORMAT = 1
+OLDEST_FORMAT, FORMAT = 1, 2
+"""Oldest and newest format that is read. A file is written in the oldest that holds its keys."""
 _FORM = Form(code="experiments", format=FORMAT)
 keyed, insist = _FORM.keyed, _FORM.insist
 MAX_FLAGS = 32
@@ -28,6 +29,8 @@ ALL, NEW, EXISTING = USERS = ("all", "new", "existing")
 METRICS = ("conversion", "ctr", "slate_ms", "fallback_share", "failures")
 """Metrics that a guardrail can watch."""
 ARM = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+SET = ARM
+"""Form of the name of a model set."""
 FLAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _OF_RULES = {"version", "depth", "rules"}
 _OF_CAMPAIGNS = {"version", "campaigns"}
@@ -77,6 +80,8 @@ class Arm:
         head_weights: weight by head; heads that are missing keep the release's. None: all do.
         campaigns: as in `campaigns.json`, in place of the release's; None: the release's.
         flags: values for the app, by name.
+        models: name of a model set of the release, whose ranker replaces the release's; None: the
+            release's.
     """
 
     name: str
@@ -86,6 +91,7 @@ class Arm:
     head_weights: Mapping[str, float] | None = None
     campaigns: Mapping[str, Any] | None = None
     flags: Mapping[str, FlagValue] = field(default_factory=dict)
+    models: str | None = field(default=None, metadata=since(2))
 
 
 def weights_of(named: Mapping[str, float], spec: FeatureSpec) -> tuple[float, ...]:
@@ -104,13 +110,13 @@ def weights_of(named: Mapping[str, float], spec: FeatureSpec) -> tuple[float, ..
     return tuple(float(named.get(head, weight)) for head, weight in own)
 
 
-def arm_of(where: str, value: object) -> Arm:
-    """Check and build an arm from parsed JSON.
+def arm_of(where: str, value: object, format_: int = FORMAT) -> Arm:
+    """Check and build an arm from parsed JSON of a format.
 
     Raises:
         BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds.
     """
-    fields = keyed(where, value, Arm)
+    fields = keyed(where, value, Arm, format_)
     insist(where, "name", "1..32 of a-z 0-9 -", matches(ARM, fields["name"]))
     share = fields["share"]
     insist(where, "share", "a number above 0, at most 1", is_number(share, 0, 1) and share > 0)
@@ -133,6 +139,8 @@ def arm_of(where: str, value: object) -> Arm:
     sound = sound and all(matches(FLAG, name) and is_flag(one) for name, one in flags.items())
     wanted = f"an object of at most {MAX_FLAGS} values: true, false, numbers or short texts"
     insist(where, "flags", wanted, sound)
+    named = fields["models"]
+    insist(where, "models", "null or 1..32 of a-z 0-9 -", named is None or matches(SET, named))
     return Arm(**fields)
 
 

@@ -4,7 +4,7 @@ FORMAT.md, "Experiments". They are a target of their own, beside `policy.json`: 
 know them reads the policy as before. `assignment.py` has the arm of a device.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +18,14 @@ from pocketrec_bundle.encoding.strict_json import (
 )
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.experiment import OPEN, SALT, Experiment, experiment_of
-from pocketrec_bundle.settings.experiment_arms import FILE, FORMAT, insist, keyed
+from pocketrec_bundle.settings.experiment_arms import (
+    FILE,
+    FORMAT,
+    OLDEST_FORMAT,
+    insist,
+    keyed,
+)
+from pocketrec_bundle.settings.form import oldest_format, plain
 from pocketrec_bundle.settings.rollout import CHANNEL
 
 MAX_BYTES = 256 << 10
@@ -49,14 +56,17 @@ class Experiments:
         session_pause_s: an app session ends after this many seconds without a request or event.
         holdout: devices that no experiment enrols; None: there are no such devices.
         experiments: the newest first.
-        format: of `experiments.json`.
     """
 
     channel: str
     session_pause_s: int = SESSION_PAUSE_S
     holdout: Holdout | None = None
     experiments: tuple[Experiment, ...] = ()
-    format: int = FORMAT
+
+    @property
+    def format(self) -> int:
+        """The oldest format of `experiments.json` that holds them."""
+        return oldest_format(self)
 
     def find(self, name: str) -> Experiment | None:
         """Return the experiment of an id; None without one."""
@@ -70,14 +80,8 @@ class Experiments:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        value = asdict(self)
-        value["experiments"] = list(value["experiments"])
-        for one in value["experiments"]:
-            one["segment"] = list(one["segment"])
-            one["ramp"] = [list(step) for step in one["ramp"]]
-            one["arms"], one["guardrails"] = list(one["arms"]), list(one["guardrails"])
-            one["eligible"]["device_classes"] = list(one["eligible"]["device_classes"])
-        return value
+        found: dict[str, Any] = plain(self, self.format)
+        return {"format": self.format} | found
 
     def to_bytes(self) -> bytes:
         """Encode for signing; equal experiments give equal bytes.
@@ -113,9 +117,14 @@ class Experiments:
                 devices in common.
         """
         refuse_newer(FILE, value, FORMAT, "format")
-        if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalidError(f"{FILE}: of another format than {FORMAT}", code="experiments")
-        fields = keyed(FILE, value, cls)
+        format_: Any = value.get("format") if isinstance(value, dict) else None
+        if not is_integer(format_, OLDEST_FORMAT, FORMAT):
+            raise BundleInvalidError(
+                f"{FILE}: of another format than {OLDEST_FORMAT} to {FORMAT}", code="experiments"
+            )
+        assert isinstance(value, dict)
+        rest = {key: one for key, one in value.items() if key != "format"}
+        fields = keyed(FILE, rest, cls, format_)
         insist(FILE, "channel", "a channel's name", matches(CHANNEL, fields["channel"]))
         pause = fields["session_pause_s"]
         wanted = f"an integer {MIN_PAUSE_S}..{MAX_PAUSE_S}"
@@ -125,7 +134,7 @@ class Experiments:
         sound = isinstance(listed, list) and len(listed) <= MAX_EXPERIMENTS
         insist(FILE, "experiments", wanted, sound)
         found = tuple(
-            experiment_of(f"{FILE}: experiment {number}", one)
+            experiment_of(f"{FILE}: experiment {number}", one, format_)
             for number, one in enumerate(listed, 1)
         )
         holdout = _holdout(fields["holdout"])

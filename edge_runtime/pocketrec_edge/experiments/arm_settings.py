@@ -76,6 +76,8 @@ def _checked(arm: Arm, bundle: Bundle) -> Overrides:
         BundleInvalidError: the arm does not fit the release, or needs a newer app.
     """
     found = NO_OVERRIDES
+    if arm.models is not None:
+        raise BundleInvalidError(f"the release has no model set {arm.models!r}", code="experiments")
     if arm.rules is not None:
         found = replace(found, rules=Rules.from_json(arm.rules, bundle.spec))
     if arm.head_weights is not None:

@@ -72,6 +72,7 @@ def completed(
         _check_end(name, until, now_utc)
     state = {"salt": salt, "state": RUNNING, "winner": None}
     try:
+        arms = [{"models": None} | arm for arm in arms]
         return experiment_of("experiment", value | {"eligible": eligible, "arms": arms} | state)
     except BundleInvalidError as err:
         raise InputError(str(err)) from err

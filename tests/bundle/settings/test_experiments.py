@@ -9,6 +9,7 @@ from pocketrec_bundle.encoding.strict_json import MAX_UTC
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.settings.experiment import MAX_ARMS, MAX_GUARDRAILS, STATES, Experiment
 from pocketrec_bundle.settings.experiment_arms import (
+    FORMAT,
     MAX_FLAGS,
     MAX_HEADS,
     METRICS,
@@ -158,6 +159,8 @@ def test_two_arms_of_rules_and_weights_can_be_interleaved():
     ],
 )
 def test_arms_that_cannot_be_interleaved_are_refused(change):
+    added = [CONTROL | RULED | {"models": None}, TREATMENT | RULED | {"models": "large"}]
+    refused(target(SOUND | {"interleave": True, "arms": added}, format=2), "arms of an interleaved")
     arms = [CONTROL | RULED, TREATMENT | RULED | change]
     refused(target(SOUND | {"interleave": True, "arms": arms}), "arms of an interleaved experiment")
     third = [CONTROL | RULED | {"name": f"a{n}", "share": 0.25} for n in range(4)]
@@ -288,8 +291,33 @@ def test_running_experiments_of_a_layer_share_no_device(change, sound):
 
 
 def test_a_later_format_is_too_new():
-    with pytest.raises(BundleTooNewError, match="format 2"):
-        Experiments.from_json({"format": 2, "a_new_key": 1})
+    with pytest.raises(BundleTooNewError, match="format 3"):
+        Experiments.from_json({"format": FORMAT + 1, "a_new_key": 1})
+
+
+def test_a_model_set_needs_format_2_and_nothing_else_does():
+    """Apps that know format 1 alone then have no experiments, so it is not written in vain."""
+    arms = [CONTROL | {"models": None}, TREATMENT | {"models": "large-2"}]
+    found = Experiments.from_json(target(SOUND | {"arms": arms}, format=2))
+    assert [arm.models for arm in found.experiments[0].arms] == [None, "large-2"]
+    assert found.to_json() == target(SOUND | {"arms": arms}, format=2)
+    assert Experiments.from_bytes(found.to_bytes()) == found
+    without = [arm | {"models": None} for arm in (CONTROL, TREATMENT)]
+    unused = Experiments.from_json(target(SOUND | {"arms": without}, format=2))
+    assert unused == Experiments.from_json(target(SOUND))
+    assert unused.to_json() == target(SOUND)
+
+
+def test_each_format_has_its_own_keys():
+    arms = [CONTROL | {"models": None}, TREATMENT | {"models": "large"}]
+    refused(target(SOUND | {"arms": arms}), "arm 1: keys differ from format 1")
+    refused(target(SOUND, format=2), "arm 1: keys differ from format 2")
+
+
+@pytest.mark.parametrize("name", ["", "Large", "-a", "a" * 33, "a/b", "a.b", 1, [], "a\n"])
+def test_a_model_set_without_a_name_of_its_form_is_refused(name):
+    arms = [CONTROL | {"models": None}, TREATMENT | {"models": name}]
+    refused(target(SOUND | {"arms": arms}, format=2), "arm 2: models must be null or 1..32 of")
 
 
 def test_a_target_too_large_is_refused_unread():
@@ -336,7 +364,15 @@ def experiments(draw) -> Experiment:
         percent=draw(st.floats(0, 100)),
         ramp=tuple((begins + n, 100.0) for n in range(draw(st.integers(0, 3)))),
         eligible=Eligible(users=draw(st.sampled_from(["all", "new", "existing"]))),
-        arms=tuple(Arm(name=name, share=1 / len(names), flags=draw(FLAGS)) for name in names),
+        arms=tuple(
+            Arm(
+                name=name,
+                share=1 / len(names),
+                flags=draw(FLAGS),
+                models=draw(st.none() | NAMES),
+            )
+            for name in names
+        ),
         guardrails=draw(
             st.lists(
                 st.builds(

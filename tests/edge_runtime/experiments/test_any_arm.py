@@ -75,6 +75,7 @@ def test_any_arm_has_settings_that_fit_or_is_a_fault(bundle, treatment, control)
         "arms": arms,
         "guardrails": [],
         "winner": None,
+        "interleave": False,
     }
     value = {"format": 1, "channel": "stable", "session_pause_s": 60, "holdout": None}
     try:
