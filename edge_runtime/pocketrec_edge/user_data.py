@@ -96,6 +96,6 @@ class UserData:
         """Erase all of it and open it again, empty; see `privacy.erase`."""
         self.close()
         try:
-            return privacy.erase(self._home)
+            return privacy.erase(self._home, self._cipher)
         finally:
             self._open()

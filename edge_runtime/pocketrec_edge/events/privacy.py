@@ -39,6 +39,7 @@ from pocketrec_edge.events.consent import Consent
 from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.log import EventLog, LogRow
 from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, UnreadableError
+from pocketrec_edge.events.sealed_file import read_sealed
 from pocketrec_edge.events.status import LogStatus
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import open_private
@@ -47,6 +48,7 @@ FORMAT, VERSION = "pocketrec-user-data", 1
 _UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never", REJECTED: "rejected"}
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_S = 2.0
+_MEMORY_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +62,13 @@ class ErasureReport:
         events: number of events erased; None if a damaged log was destroyed unread.
         install_id: the id of the uploads; None if the phone never uploaded.
         sums_ids: ids under which sums of experiments were sent.
+        unread_sums: sums may have been sent under ids that were encrypted and erased unread.
     """
 
     events: int | None
     install_id: str | None
     sums_ids: tuple[str, ...] = ()
+    unread_sums: bool = False
 
 
 def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
@@ -85,7 +89,7 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
         EventLogError: the log cannot be read, or not with this key.
         PocketRecError: the interests cannot be read, or `out` cannot be written.
     """
-    chosen, arms, sums = interests.read(home), _memory(home.arms), _memory(home.sums)
+    chosen, arms, sums = interests.read(home), _memory(home.arms), _memory(home.sums, cipher)
     log = EventLog(_log_of(home), cipher=cipher)
     events = 0
 
@@ -106,10 +110,14 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
     return events
 
 
-def erase(home: PhoneHome) -> ErasureReport:
+def erase(home: PhoneHome, cipher: Cipher | None = None) -> ErasureReport:
     """Erase all data about the user, including the decisions on consent.
 
     Needs no key. Repeat it if it was interrupted. A log that an app has open continues, empty.
+
+    Args:
+        home: the phone's folder.
+        cipher: the app's, to report `sums_ids` if they are encrypted.
 
     Raises:
         InputError: `home` is not a phone's folder.
@@ -118,7 +126,7 @@ def erase(home: PhoneHome) -> ErasureReport:
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
-    known, sums_ids = install_id.existing(home), _sums_ids(home)
+    known, sums_ids = install_id.existing(home), _sums_ids(home, cipher)
     try:
         for path in (
             home.install_id,
@@ -133,21 +141,30 @@ def erase(home: PhoneHome) -> ErasureReport:
     except OSError as err:
         raise write_failed(home.folder, err) from err
     fsync_dir(home.folder)
-    return ErasureReport(events=events, install_id=known, sums_ids=sums_ids)
+    return ErasureReport(
+        events=events, install_id=known, sums_ids=sums_ids or (), unread_sums=sums_ids is None
+    )
 
 
-def _sums_ids(home: PhoneHome) -> tuple[str, ...]:
+def _sums_ids(home: PhoneHome, cipher: Cipher | None) -> tuple[str, ...] | None:
+    """Return the ids of sums; None if they are encrypted with another key."""
     try:
-        return tuple(str(run["id"]) for run in _memory(home.sums)["runs"])
+        return tuple(str(run["id"]) for run in _memory(home.sums, cipher)["runs"])
     except (KeyError, TypeError):
         return ()
+    except EventLogError:
+        return None
 
 
-def _memory(path: Path) -> Any:
-    """Return a JSON file of the phone's memory; None without it, or if it is damaged."""
+def _memory(path: Path, cipher: Cipher | None = None) -> Any:
+    """Return a JSON file of the phone's memory; None without it, or if it is damaged.
+
+    Raises:
+        EventLogError: it is encrypted, and the cipher is missing or has another key.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_sealed(path, cipher, _MEMORY_BYTES)
+    except (OSError, ValueError):
         return None
 
 

@@ -1,16 +1,15 @@
 """What a phone remembers of the sums that it sends: a random id and a number for each experiment.
 
 An id is drawn for each experiment and salt. It is not the install id, and says nothing about it. It
-is forgotten `GRACE_S` after the planned end, and erased with the user's data.
+is forgotten `GRACE_S` after the planned end, and erased with the user's data. The file is encrypted
+if the app has a cipher.
 """
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, matches
 from pocketrec_bundle.settings.experiment import ID, SALT
 from pocketrec_bundle.settings.experiment_arms import ARM
@@ -22,13 +21,14 @@ from pocketrec_bundle.settings.experiment_sums import (
     SUMS_ID,
 )
 from pocketrec_bundle.units import DAY_S
+from pocketrec_edge.events.cipher import Cipher
+from pocketrec_edge.events.sealed_file import is_plain, read_sealed, write_sealed
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.private_files import write_private
 
 GRACE_S = 30 * DAY_S
 """Time after the planned end of an experiment for which its id is kept."""
 MAX_RUNS = 64
-MAX_BYTES = 256 << 10
+MAX_BYTES = 512 << 10
 _COUNT_MAX = 1 << 53
 
 
@@ -108,20 +108,21 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def read_sums(home: PhoneHome) -> SumsMemory:
+def read_sums(home: PhoneHome, cipher: Cipher | None = None) -> SumsMemory:
     """Return a phone's memory; an empty one before the first upload.
 
     A damaged file counts as empty: its ids are unknown, so new ones are drawn.
 
+    Args:
+        home: the phone's folder.
+        cipher: the app's; None: the app has none.
+
     Raises:
         OSError: it cannot be read.
+        EventLogError: it is encrypted, and the cipher is missing or has another key.
     """
     try:
-        with home.sums.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            return SumsMemory()
-        value = json.loads(data)
+        value = read_sealed(home.sums, cipher, MAX_BYTES)
         runs = tuple(_run(one) for one in value["runs"])
         waits = {name: _utc(value[name]) for name in ("wait_from_utc", "wait_until_utc")}
         return SumsMemory(runs=runs[-MAX_RUNS:], **waits)
@@ -131,15 +132,28 @@ def read_sums(home: PhoneHome) -> SumsMemory:
         return SumsMemory()
 
 
-def keep_sums(home: PhoneHome, memory: SumsMemory) -> None:
-    """Store the memory.
+def keep_sums(home: PhoneHome, memory: SumsMemory, cipher: Cipher | None = None) -> None:
+    """Store the memory, encrypted if there is a cipher.
 
     Raises:
+        EventLogError: the cipher failed; nothing was written.
         PocketRecError: it cannot be written.
     """
     value = asdict(memory)
     value["runs"] = list(value["runs"])
-    write_private(home.sums, canonical_json(value))
+    write_sealed(home.sums, value, cipher)
+
+
+def encrypt_sums(home: PhoneHome, cipher: Cipher | None) -> None:
+    """Encrypt a plain memory with the app's cipher; without one, leave it as it is.
+
+    Raises:
+        OSError: it cannot be read.
+        EventLogError: the cipher failed; the memory is as it was.
+        PocketRecError: it cannot be written.
+    """
+    if cipher is not None and is_plain(home.sums):
+        keep_sums(home, read_sums(home), cipher)
 
 
 def _run(value: Any) -> Run:

@@ -15,6 +15,7 @@ class SyncLog:
 
     Attributes:
         home: the phone's folder.
+        cipher: the app's, or None.
     """
 
     def __init__(self, home: PhoneHome, cipher: Cipher | None) -> None:
@@ -24,7 +25,7 @@ class SyncLog:
             home: the phone's folder.
             cipher: the app's, if the log is encrypted.
         """
-        self.home, self._cipher = home, cipher
+        self.home, self.cipher = home, cipher
         self._log: EventLog | None = None
         self._error: EventLogError | None = None
 
@@ -48,7 +49,7 @@ class SyncLog:
             raise self._error
         if self._log is None:
             try:
-                self._log = EventLog(self.home.event_log, cipher=self._cipher)
+                self._log = EventLog(self.home.event_log, cipher=self.cipher)
             except EventLogError as err:
                 self._error = err
                 raise

@@ -122,3 +122,9 @@ def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
             " with DELETE /v1/sums/ID, or 90 days after their experiment",
             err=True,
         )
+    if erased.unread_sums:
+        click.echo(
+            "sums may be on the server still, under ids that were encrypted; it deletes them 90"
+            " days after their experiment",
+            err=True,
+        )

@@ -35,7 +35,7 @@ class Phone:
     """A phone of the channel; what it did is written into its log as slates and taps."""
 
     def __init__(self, site, name, arm):
-        self.site, self.arm = site, arm
+        self.site, self.arm, self.cipher = site, arm, None
         self.home = PhoneHome(site.folder / name)
         self.home.make()
         self.follow()
@@ -47,7 +47,7 @@ class Phone:
 
     def log(self, *events, consent=None, at=None, only_sums=False):
         clock = (lambda: at) if at is not None else (lambda: self.site.start_utc - 40 * DAY_S)
-        with closing(EventLog(self.home.event_log, clock=clock)) as log:
+        with closing(EventLog(self.home.event_log, cipher=self.cipher, clock=clock)) as log:
             if consent is not None:
                 log.set_consent(consent, only_sums=only_sums)
             if events:
@@ -60,7 +60,7 @@ class Phone:
 
     def send(self, now, *, events=False):
         """Return the bodies of sums that the server stored."""
-        with SyncLog(self.home, None) as opened:
+        with SyncLog(self.home, self.cipher) as opened:
             if events:
                 sent = send_events(opened, self.site.url, Network(), Retry(tries=1))
                 assert (sent.rejected, sent.fault) == (0, None)

@@ -1,6 +1,7 @@
 """Uploads of sums against bad input, repetition, disorder and time; the parts are real."""
 
 import json
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -8,13 +9,17 @@ from dataclasses import replace
 
 import pytest
 import urllib3
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import Flask
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment_sums import BODY_BYTES, LIMITS, DeviceSums
 from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.device import Device
+from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events import privacy
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.slate_events import Exposure, exposure_event
@@ -25,6 +30,21 @@ from pocketrec_edge.sync.uploads.sums import erase_sums_on_server, send_sums
 from pocketrec_server.experiments import signing
 from pocketrec_server.storage.tables import EXPERIMENT_SUMS
 from pocketrec_server.sums import store
+
+
+class AesGcm:
+    """The app's cipher: a random nonce of 96 bits in front."""
+
+    def __init__(self, key):
+        self.gcm = AESGCM(bytes([key] * 32))
+
+    def encrypt(self, plain):
+        nonce = os.urandom(12)
+        return nonce + self.gcm.encrypt(nonce, plain, None)
+
+    def decrypt(self, sealed):
+        return self.gcm.decrypt(sealed[:12], sealed[12:], None)
+
 
 HEADERS = {"Content-Type": "application/json"}
 
@@ -308,10 +328,83 @@ def test_a_server_that_cannot_be_reached_costs_nothing(site, slate_of):
     assert phone.send(at + 61) == 1
 
 
+def test_a_memory_is_encrypted_with_the_app_s_cipher(site, slate_of):
+    phone, at = site.phone(), site.start_utc + 100
+    phone.log(phone.exposed(at), *slate_of(at, "s", items="ab"), consent=True, only_sums=True)
+    assert phone.send(at + 60) == 1
+    (plain,) = read_sums(phone.home).runs
+    cipher, other = AesGcm(1), AesGcm(2)
+    assert read_sums(phone.home, cipher).runs == (plain,)  # of before the app had a cipher
+    phone.cipher = cipher
+    phone.log(*slate_of(at + 70, "s", items="cd"))
+    assert phone.send(at + 80) == 0  # nothing is due, and the memory is encrypted
+    content = phone.home.sums.read_bytes()
+    assert plain.id.encode() not in content and b"blend" not in content
+    assert read_sums(phone.home, cipher).runs == (plain,)
+    assert phone.send(at + DAY_S) == 1
+    (run,) = read_sums(phone.home, cipher).runs
+    assert (run.id, run.seq) == (plain.id, 2)
+    assert b"blend" not in phone.home.sums.read_bytes()
+    (row,) = rows(site)
+    assert (row["id"], row["sums"]["impressions"]) == (plain.id, 4)
+    for wrong in (None, other):
+        with pytest.raises(EventLogError, match=r"sums\.json: it is encrypted"):
+            read_sums(phone.home, wrong)
+        with pytest.raises(EventLogError, match=r"sums\.json"):
+            erase_sums_on_server(phone.home, site.url, Network(), wrong)
+        phone.cipher = wrong
+        assert phone.send(at + 2 * DAY_S) == 0
+    assert read_sums(phone.home, cipher).runs == (run,)  # a wrong key loses nothing
+
+
+def test_encrypted_ids_are_exported_and_erased_with_the_cipher_and_erased_without(site, slate_of):
+    phone, at, cipher = site.phone(), site.start_utc + 100, AesGcm(1)
+    phone.cipher = cipher
+    phone.log(phone.exposed(at), *slate_of(at, "s", items="ab"), consent=True, only_sums=True)
+    assert phone.send(at + 60) == 1
+    (row,) = rows(site)
+    with Device(phone.home.folder, engine="onnx", cipher=cipher) as device:
+        device.export_data(site.folder / "copy.jsonl")
+        assert row["id"] in (site.folder / "copy.jsonl").read_text()
+        kept = phone.home.sums.read_bytes()
+        report = device.erase()
+    assert (report.sums_ids, report.unread_sums) == ((row["id"],), False)
+    assert not phone.home.sums.exists()
+    phone.home.sums.write_bytes(kept)
+    report = privacy.erase(phone.home)
+    assert (report.sums_ids, report.unread_sums) == ((), True)
+    assert not phone.home.sums.exists()
+    phone.home.sums.write_bytes(kept)
+    done = CliRunner().invoke(main, ["device", "erase", "--home", str(phone.home.folder), "--yes"])
+    assert done.exit_code == 0 and "ids that were encrypted" in done.stderr
+
+
+def test_a_cipher_that_fails_keeps_the_plain_memory_and_sends_nothing(site, slate_of):
+    class Broken(AesGcm):
+        def encrypt(self, plain):
+            raise OSError("the key store is locked")
+
+    phone, at = site.phone(), site.start_utc + 100
+    phone.log(phone.exposed(at), *slate_of(at, "s", items="ab"), consent=True, only_sums=True)
+    assert phone.send(at + 60) == 1
+    before = phone.home.sums.read_bytes()
+    with SyncLog(phone.home, None) as opened:
+        assert opened.existing() is not None
+        opened.cipher = Broken(1)  # the log was opened while the key was there
+        assert send_sums(opened, site.url, Network(), at + DAY_S) == 0
+    assert phone.home.sums.read_bytes() == before
+
+
 def test_a_damaged_memory_starts_again(site, slate_of):
     phone, at = site.phone(), site.start_utc + 100
     phone.log(phone.exposed(at), *slate_of(at, "s", items="ab"), consent=True, only_sums=True)
-    for content in ("{", "[]", '{"runs": [{"id": 1}], "wait_from_utc": 0, "wait_until_utc": 0}'):
+    for content in (
+        "{",
+        "[]",
+        "[" * 9999,
+        '{"sealed": 1}',
+        '{"runs": [{"id": 1}], "wait_from_utc": 0, "wait_until_utc": 0}',
+    ):
         phone.home.sums.write_text(content)
         assert read_sums(phone.home).runs == ()
     assert phone.send(at + 60) == 1

@@ -14,10 +14,11 @@ from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.errors import SyncError
+from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import SENDS_SUMS
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.experiments.signed_experiments import read_experiments
-from pocketrec_edge.experiments.sums_memory import SumsMemory, keep_sums, read_sums
+from pocketrec_edge.experiments.sums_memory import SumsMemory, encrypt_sums, keep_sums, read_sums
 from pocketrec_edge.experiments.sums_outbox import Due, due_sums
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
@@ -35,20 +36,21 @@ def send_sums(sync_log: SyncLog, server_url: str, network: Network, now_utc: int
 
     Whatever fails is tried again at a later sync, with newer sums.
     """
-    home = sync_log.home
+    home, cipher = sync_log.home, sync_log.cipher
     try:
         log, signed = sync_log.existing(), read_experiments(home)
         if log is None or (signed is None and not home.sums.exists()):
             return 0
         with LockedFile(home.sums_lock):
-            memory = read_sums(home)
+            encrypt_sums(home, cipher)
+            memory = read_sums(home, cipher)
             if (kept := memory.without_old(now_utc)) != memory:
-                keep_sums(home, kept)
+                keep_sums(home, kept, cipher)
             if signed is None or log.fault or kept.waits(now_utc):
                 return 0
             stored = 0
             for due in due_sums(log, signed, kept, now_utc):
-                status = _send(log, home, server_url, network, due, now_utc)
+                status = _send(log, sync_log, server_url, network, due, now_utc)
                 stored += status == _OK
                 if status != _OK:
                     break
@@ -57,17 +59,26 @@ def send_sums(sync_log: SyncLog, server_url: str, network: Network, now_utc: int
         return 0
 
 
-def erase_sums_on_server(home: PhoneHome, server_url: str, network: Network) -> int | None:
+def erase_sums_on_server(
+    home: PhoneHome, server_url: str, network: Network, cipher: Cipher | None = None
+) -> int | None:
     """Erase the sums of this phone on the server; returns their number.
 
     None if the phone never sent any. Call it before `privacy.erase`, which removes the ids.
 
+    Args:
+        home: the phone's folder.
+        server_url: address of the server.
+        network: sends the requests.
+        cipher: the app's, if the phone's memory is encrypted.
+
     Raises:
+        EventLogError: the memory is encrypted, and the cipher is missing or has another key.
         SyncError: the server did not confirm the erasure.
         RequestInvalidError: `server_url` is not an address.
     """
     server_url = checked(server_url)
-    runs = read_sums(home).runs
+    runs = read_sums(home, cipher).runs
     if not runs:
         return None
     erased, failed = 0, f"{server_url}: did not erase the sums"
@@ -87,10 +98,11 @@ def erase_sums_on_server(home: PhoneHome, server_url: str, network: Network) -> 
 
 
 def _send(
-    log: EventLog, home: PhoneHome, server_url: str, network: Network, due: Due, now_utc: int
+    log: EventLog, sync_log: SyncLog, server_url: str, network: Network, due: Due, now_utc: int
 ) -> int:
     """Send one body; return the status of the answer, 0 without one."""
-    keep_sums(home, read_sums(home).with_run(due.run))
+    home, cipher = sync_log.home, sync_log.cipher
+    keep_sums(home, read_sums(home, cipher).with_run(due.run), cipher)
     if log.consent().state not in SENDS_SUMS:  # withdrawn since the sums were computed
         return 0
     try:
@@ -98,11 +110,12 @@ def _send(
         reply = network.post(url, _HEADERS, due.body.to_bytes())
     except urllib3.exceptions.HTTPError:
         return 0
-    memory = read_sums(home)
+    memory = read_sums(home, cipher)
     if (current := memory.find(due.run.key)) is None or current.id != due.run.id:
         return 0  # the user's data were erased in the meantime
     is_stored = reply.status == _OK
-    keep_sums(home, memory.with_run(due.sent) if is_stored else _waiting(memory, reply, now_utc))
+    kept = memory.with_run(due.sent) if is_stored else _waiting(memory, reply, now_utc)
+    keep_sums(home, kept, cipher)
     return reply.status
 
 

@@ -1,0 +1,294 @@
+"""What an experiment stores, from the upload to the deletion, on SQLite and on PostgreSQL."""
+
+import itertools
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow.parquet as pq
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, func, select
+
+from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.admin.services import services
+from pocketrec_server.app import create_app
+from pocketrec_server.events.export import export_events
+from pocketrec_server.events.rate_limit import LIMITS as UPLOADS
+from pocketrec_server.experiments import signing
+from pocketrec_server.experiments.halted_arms import read_halted_arms
+from pocketrec_server.halting import guard, looks
+from pocketrec_server.settings import Settings
+from pocketrec_server.storage import database
+from pocketrec_server.storage.database import connect, upgrade, writing
+from pocketrec_server.storage.tables import (
+    EVENT,
+    EXPERIMENT_SUMS,
+    EXPOSED,
+    GUARD_DAY,
+    GUARD_LOOK,
+    METADATA,
+    SUMS_RELEASE,
+)
+from pocketrec_server.sums import store
+from pocketrec_server.sums.export import export_sums
+from pocketrec_server.sums.release import Run, release
+
+ARMS = ("control", "treatment")
+PHONES = 120
+
+
+def filled(table, number):
+    """A row of any table, without the columns that may be null."""
+    values = {}
+    for column in table.columns:
+        if not column.nullable:
+            is_text = column.type.python_type is str
+            values[column.name] = "1" if is_text else number
+    return values
+
+
+@pytest.fixture
+def bare(empty_url):
+    """A database without a table."""
+    engine = connect(empty_url)
+    yield engine
+    engine.dispose()
+
+
+def test_each_migration_keeps_the_rows_of_the_tables_before_it(bare):
+    scripts = ScriptDirectory(str(database._MIGRATIONS))
+    revisions = [one.revision for one in reversed(list(scripts.walk_revisions()))]
+    kept = set()
+    for revision in revisions:
+        with writing(bare) as connection:
+            config = Config()
+            config.set_main_option("script_location", str(database._MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            there = MetaData()
+            there.reflect(connection)
+            for table in there.sorted_tables:
+                if not connection.scalar(select(func.count()).select_from(table)):
+                    connection.execute(table.insert(), filled(table, 1))
+                kept.add(table.name)
+    kept -= {"alembic_version", "halt_mark"}  # the second is dropped by 0005_outcome_networks
+    assert upgrade(bare) == []
+    with bare.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        rows = {
+            name: connection.scalar(select(func.count()).select_from(METADATA.tables[name]))
+            for name in METADATA.tables
+        }
+    assert kept == set(rows)
+    assert rows == dict.fromkeys(rows, 1)
+
+
+def sums_of(one, n, *, seq=1, **more):
+    """Sums of device n, of which every third has bought something."""
+    bought = n % 3 == 0
+    counts = dict.fromkeys(LIMITS, 0) | {
+        "requests": 2,
+        "impressions": 10,
+        "clicks": n % 4,
+        "interactions": n % 4 + bought,
+        "conversions": int(bought),
+        "revenue_cents": 500 * bought,
+        "sessions": 1,
+        "busiest_day": 6,
+        "timed": 2,
+        "slate_us": 20_000,
+        "distinct_items": 8,
+    }
+    return DeviceSums(
+        channel="stable",
+        experiment=one.id,
+        salt=one.salt,
+        arm=ARMS[n % 2],
+        id=f"{n:032x}",
+        seq=seq,
+        currency="EUR",
+        sums=counts | more,
+        past=dict.fromkeys(PAST_LIMITS, 0),
+        score_bins=(0, 0, 0, 0, 10, *[0] * 8),
+        latency_bins=(0, 0, 0, 2, *[0] * 9),
+    )
+
+
+class Server:
+    """The app over a database, with an experiment whose fifth day has ended."""
+
+    def __init__(self, repo, signers, url):
+        self.repo, self.signers = repo, signers
+        self.now = int(time.time())
+        self.begin = self.now - 5 * DAY_S - guard.LATE_S
+        self.engine = connect(url)
+        upgrade(self.engine)
+        self.app = create_app(Settings(repo=repo, database_url=url, log_requests=False))
+        plan = {
+            "id": "blend",
+            "until_utc": self.begin + 7 * DAY_S,
+            "arms": [
+                {"name": ARMS[0], "share": 0.5},
+                {"name": ARMS[1], "share": 0.5, "flags": {"new": True}},
+            ],
+            "guardrails": [{"metric": "fallback_share", "worse_by": 0.1, "alpha": 0.01}],
+        }
+        self.one = signing.start(repo, signers, "stable", plan, now_utc=self.begin)
+        self._ids = itertools.count()
+
+    def post(self, path, body, network=0):
+        """Send JSON from a network of its own."""
+        address = {"REMOTE_ADDR": f"10.{network // 250}.{network % 250}.1"}
+        return self.app.test_client().post(path, json=body, environ_overrides=address)
+
+    def phone(self, n, arm, fallbacks):
+        """Upload an exposure and ten slates of a new install."""
+        ts = self.begin + 3600 + n
+        context = {"arm": arm, "salt": self.one.salt[:8]}
+        events = [self._event("exposure", "blend", ts, context)]
+        for k in range(10):
+            source = "fallback" if k < fallbacks else "model"
+            events.append(self._event("request", "home", ts + k, {"source": source, "ms": 9.5}))
+        install = f"{n:032x}"
+        body = {"schema": 1, "batch": str(uuid.uuid4()), "install_id": install, "consent": True}
+        for _ in range(2):  # the answer to the first was lost
+            answer = self.post("/v1/events", body | {"events": events}, n)
+            assert (answer.status_code, answer.json["accepted"]) == (200, 11), answer.json
+
+    def _event(self, kind, event, ts, context):
+        made = {"id": f"event-{next(self._ids):08d}", "kind": kind, "item_id": "", "event": event}
+        return made | {"ts": ts, "context": context}
+
+    def send(self, sums):
+        """Upload sums: the HTTP status, and whether they were stored."""
+        answer = self.post("/v1/sums", json.loads(sums.to_bytes()))
+        return answer.status_code, answer.json.get("stored")
+
+    def count(self, table, *where):
+        with self.engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(table).where(*where))
+
+    def sums(self, n):
+        with self.engine.connect() as connection:
+            query = select(EXPERIMENT_SUMS).where(EXPERIMENT_SUMS.c.id == f"{n:032x}")
+            return connection.execute(query).one_or_none()
+
+    def close(self):
+        self.engine.dispose()
+        with self.app.app_context():
+            services().engine.dispose()
+
+    @property
+    def run(self):
+        return Run(channel="stable", experiment=self.one.id, salt=self.one.salt)
+
+
+@pytest.fixture
+def server(founded, empty_url):
+    repo, signers = founded
+    made = Server(repo, signers, empty_url)
+    yield made
+    made.close()
+
+
+def test_a_guardrail_halts_an_arm_and_its_rows_go_with_the_experiment(server, tmp_path):
+    for n in range(PHONES):
+        arm = ARMS[n % 2]
+        server.phone(n, arm, fallbacks=5 if arm == "treatment" else n % 3 == 0)
+    assert server.count(EXPOSED) == PHONES
+    assert server.count(EVENT, EVENT.c.kind == "request") == 10 * PHONES
+    scraped = server.app.test_client().get("/metrics").text
+    label = 'pocketrec_experiment_devices{arm="treatment",channel="stable",experiment="blend"}'
+    assert f"{label} 60.0" in scraped
+
+    def look():
+        return guard.once(server.repo, server.engine, server.signers, server.now)
+
+    with ThreadPoolExecutor(4) as threads:  # as four servers of one database
+        claims = list(threads.map(lambda _: looks.claim(server.engine, "x", 1, 0), range(4)))
+    assert sorted(claims) == [False, False, False, True]
+    (found,) = look()
+    assert look() == []
+    (halted,) = read_halted_arms(server.repo, "stable").halted
+    assert (found.arm, found.day, halted.arm) == ("treatment", 5, "treatment")
+    subject = guard.subject_of("stable", server.one)
+    (stored,) = looks.looks(server.engine, subject)
+    assert stored.broken == 1 and stored.halted_utc == server.now and stored.z > stored.bound
+
+    exported = export_events(server.engine, tmp_path / "events")
+    assert (exported.requests, exported.exposures) == (10 * PHONES, PHONES)
+    paths = (tmp_path / "events" / "exposures").rglob("*.parquet")
+    tables = [pq.read_table(path, partitioning=None) for path in paths]
+    assert sum(table.num_rows for table in tables) == PHONES
+    erased = server.app.test_client().delete(f"/v1/installs/{1:032x}")
+    assert erased.json == {"erased": 11}
+    assert (server.count(EXPOSED), server.count(EVENT)) == (PHONES - 1, 11 * (PHONES - 1))
+    assert export_events(server.engine, tmp_path / "events").exposures == PHONES - 1
+
+    ended = server.one.until_utc + 1
+    guard.once(server.repo, server.engine, server.signers, ended)
+    assert [server.count(each) for each in (EXPOSED, GUARD_DAY, GUARD_LOOK)] == [0, 0, 0]
+    assert server.count(EVENT) == 11 * (PHONES - 1)
+
+
+def test_sums_are_stored_released_once_erased_and_forgotten(server, tmp_path):
+    for n in range(PHONES):
+        assert server.send(sums_of(server.one, n)) == (200, True)
+    assert server.send(sums_of(server.one, 1)) == (200, False)  # a repeated body
+    first = export_sums(server.engine, tmp_path / "sums", now=server.now, epsilon=1.0)
+    assert (first.experiments, first.written, first.hidden) == (1, 1, 0)
+    (path,) = (tmp_path / "sums").rglob("day=*.json")
+    noisy = json.loads(path.read_text())
+    assert noisy["epsilon"] == 1.0 and noisy["arms"]["control"]["devices"] == PHONES // 2
+    again = export_sums(server.engine, tmp_path / "sums", now=server.now + 1, epsilon=2.0)
+    assert (again.written, again.kept, again.other_settings) == (0, 1, 1)
+
+    assert server.app.test_client().delete(f"/v1/sums/{1:032x}").json == {"erased": 1}
+    assert server.sums(1) is None and server.sums(3) is not None
+    tomorrow = release(server.engine, server.run, now=server.now + DAY_S)
+    assert tomorrow["arms"]["treatment"]["devices"] == PHONES // 2 - 1
+    assert server.count(SUMS_RELEASE) == 2
+
+    late = server.one.until_utc + store.KEPT_DAYS * DAY_S
+    assert store.forget_old(server.engine, late) == 0
+    assert store.forget_old(server.engine, late + 1) == PHONES - 1
+    assert server.count(EXPERIMENT_SUMS) == 0
+
+
+def test_bodies_of_a_device_that_cross_leave_the_newest(server):
+    order = (3, 8, 1, 6, 2, 7, 5, 4)
+    bodies = [sums_of(server.one, 7, seq=seq, clicks=seq) for seq in order]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(server.send, bodies))
+    assert {status for status, _ in answers} == {200}
+    row = server.sums(7)
+    assert row.seq == 8 and json.loads(row.body)["sums"]["clicks"] == 8
+    moved = {**json.loads(bodies[0].to_bytes()), "arm": "control", "seq": 9}
+    assert server.post("/v1/sums", moved).status_code == 409
+    assert server.sums(7).arm == "treatment"
+
+
+def test_servers_that_release_a_day_at_once_show_the_same_noise(server):
+    for n in range(PHONES):
+        store.store(
+            server.engine,
+            sums_of(server.one, n),
+            server.one.until_utc,
+            UPLOADS,
+            server.now,
+            "network",
+        )
+    with ThreadPoolExecutor(4) as threads:
+        made = list(
+            threads.map(
+                lambda _: release(server.engine, server.run, now=server.now, epsilon=1.0), range(4)
+            )
+        )
+    assert all(each == made[0] for each in made) and server.count(SUMS_RELEASE) == 1
