@@ -25,11 +25,13 @@ from benchmarks.support.cold_start import title_similarity
 from benchmarks.support.cold_start.likes import SLATE, kept, recall_of_sequels, sequels
 from benchmarks.support.cold_start.scores import as_stored, expected, lifted, mixed, recall_at
 from benchmarks.support.cold_start.split import ColdSplit, split
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
 from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Items
 from pocketrec_training.data.features.columns import feature_spec
+from pocketrec_training.data.features.declared import fit_features
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.ranking import interval
 from pocketrec_training.recipe.load import load_recipe
@@ -122,7 +124,9 @@ def run(
             seed=options.seed,
             lot=shop.lots[1] if shop.lots else None,
         )
-        baseline = choose(earlier, k=round(places * len(earlier.new) / len(case.new)))
+        declared = fit_features(recipe, case.known.items)
+        places_then = round(places * len(earlier.new) / len(case.new))
+        baseline = choose(earlier, declared, k=places_then)
         minutes = options.minutes / len(shops) if options.minutes else recipe.retrieval.minutes
         found = measure(shop, recipe, case, baseline, options, minutes, places)
         rows += found[0]
@@ -131,19 +135,21 @@ def run(
     return Result(name="quality-cold", seed=options.seed, rows=rows, figures=figures)
 
 
-def choose(earlier: ColdSplit, k: int) -> title_similarity.Variant:
+def choose(earlier: ColdSplit, declared: FittedFeatures, k: int) -> title_similarity.Variant:
     """Return the variant of the baseline with the best recall at the earlier cut.
 
     Args:
         earlier: the cut.
+        declared: features of the items, which the model gets too.
         k: places, the same share of this pool as the test's places are of its own.
     """
     wanted = [earlier.new_taken[at] for at in earlier.takers]
 
     def recall(variant: title_similarity.Variant) -> float:
-        return float(recall_at(title_similarity.scores(earlier, variant), wanted, max(k, 1)).mean())
+        scores = title_similarity.scores(earlier, variant, declared)
+        return float(recall_at(scores, wanted, max(k, 1)).mean())
 
-    return max(title_similarity.variants(earlier.known.items), key=recall)
+    return max(title_similarity.variants(earlier.known.items, declared), key=recall)
 
 
 def measure(
@@ -164,13 +170,12 @@ def measure(
     buckets = recipe.retrieval.title_buckets
 
     def without_id(items: Items) -> Floats32:
-        inputs = item_inputs(spec, items, buckets, known=False)
+        inputs = item_inputs(spec, items, buckets, towers.declared, known=False)
         return np.asarray(towers.item_tower(inputs, training=False), np.float32)
 
     own = without_id(case.new)
-    known = np.asarray(
-        towers.item_tower(item_inputs(spec, case.known.items, buckets), training=False)
-    )
+    inputs = item_inputs(spec, case.known.items, buckets, towers.declared)
+    known = np.asarray(towers.item_tower(inputs, training=False))
     stored = as_stored(known)
 
     def user_vectors(rows: NDArray[np.int64]) -> Floats32:
@@ -183,6 +188,7 @@ def measure(
         users=some,
         user_vectors=user_vectors(some),
         item_vectors=stored,
+        declared=towers.declared,
     )
     content = made(case.new)
     users = user_vectors(case.users)
@@ -193,7 +199,7 @@ def measure(
     wanted = [case.new_taken[at] for at in takers]
     model = recall_at(users[takers] @ new.T, wanted, k)
     tower = recall_at(users[takers] @ as_stored(own).T, wanted, k)
-    tfidf = recall_at(title_similarity.scores(case, baseline), wanted, k)
+    tfidf = recall_at(title_similarity.scores(case, baseline, towers.declared), wanted, k)
     random = min(1.0, k / len(case.new))
     everybody = np.bincount(np.concatenate(wanted), minlength=len(case.new)).astype(np.float32)
     oracle = recall_at(np.tile(everybody, (len(takers), 1)), wanted, k)

@@ -1,10 +1,14 @@
 """A recipe with declared features, from files to a trained run."""
 
+from array import array
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pocketrec_export.items.new_features import new_features
+from pocketrec_training.cold_start.score_calibration import lifted_vectors
+from pocketrec_training.data.dataset import load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.errors import RunInvalidError, TableInvalidError
 from pocketrec_training.recipe.load import parse_recipe
@@ -19,6 +23,7 @@ RECIPE = parse_recipe(
         "data": {"interactions": "log.csv", "items": "items.csv"},
         "features": {
             "items": {
+                "about": {"kind": "text", "hash_buckets": 16},
                 "brand": {"column": "Brand", "kind": "category", "hash_buckets": 2},
                 "stock": {"kind": "number", "log": True, "buckets": 4, "ranker": True},
                 "is_new": {"kind": "flag", "missing": 0},
@@ -42,9 +47,10 @@ def folder(tmp_path_factory):
     )
     (base / "log.csv").write_text("user_id,item_id,timestamp\n" + "".join(events))
     items = (
-        f'i{n},{"ABC"[n % 3]},{3 * n},{n % 2},"[{n % 5}, {n % 7}, 1]"\n' for n in range(N_ITEMS)
+        f'i{n},{"ABC"[n % 3]},{3 * n},{n % 2},"[{n % 5}, {n % 7}, 1]",word {n % 4}\n'
+        for n in range(N_ITEMS)
     )
-    (base / "items.csv").write_text("item_id,Brand,stock,is_new,image\n" + "".join(items))
+    (base / "items.csv").write_text("item_id,Brand,stock,is_new,image,about\n" + "".join(items))
     build_tables(RECIPE, base / "tables", base)
     return base
 
@@ -58,21 +64,50 @@ def run(folder):
 def test_every_fit_of_a_run_has_its_features(run):
     for fit in ("evaluation", "final"):
         declared = load_trained(run, fit=fit).declared
-        assert [one.name for one in declared.items] == ["brand", "image", "is_new", "stock"]
-        assert declared.items[0].names == ("A", "B", "C")
-        assert len(declared.items[3].edges) == 5
+        assert [one.name for one in declared.items] == [
+            "about",
+            "brand",
+            "image",
+            "is_new",
+            "stock",
+        ]
+        assert declared.items[1].names == ("A", "B", "C")
+        assert len(declared.items[4].edges) == 5
 
 
 def test_features_are_learned_and_move_the_vector_of_a_new_item(run):
     trained = load_trained(run, fit="final")
     tower = trained.item_tower.get_layer("tower")
-    for part in (tower.feature_brand.embeddings, tower.feature_image.kernel):
+    words, brands = tower.feature_about.embeddings, tower.feature_brand.embeddings
+    for part in (words, brands, tower.feature_image.kernel):
         assert np.abs(part.numpy()).max() > 1e-4
     some = trained.items.pick([0, 1])
     plain = trained.item_vectors_for(some)
-    changed = {**some.features, "brand": some.features["brand"][::-1]}
-    moved = trained.item_vectors_for(replace(some, features=changed))
-    assert np.abs(plain - moved).max() > 1e-4
+    for name in ("about", "brand"):
+        changed = {**some.features, name: some.features[name][::-1]}
+        moved = trained.item_vectors_for(replace(some, features=changed))
+        assert np.abs(plain - moved).max() > 1e-4
+
+
+def test_a_catalogue_update_computes_what_training_computes(folder, run):
+    trained = load_trained(run, fit="final")
+    data = load_dataset(RECIPE, folder / "tables")
+    known = trained.items.pick([trained.items.ids.index(name) for name in ("i3", "i4")])
+    values = [
+        {"about": f"word {n % 4}", "brand": "ABC"[n % 3], "stock": 3 * n, "is_new": n % 2 == 1}
+        | {"image": array("d", [n % 5, n % 7, 1])}
+        for n in (3, 4)
+    ]
+    pairs = zip(["new-3", "new-4"], values, strict=True)
+    new = replace(known, features=new_features(trained.declared, pairs, "changes.json"))
+    for name, column in known.features.items():
+        assert np.array_equal(new.features[name], column), name
+    made = lifted_vectors(trained, data, new)
+    assert np.array_equal(made, lifted_vectors(trained, data, known))
+    for name in ("about", "brand", "image"):
+        other = {**new.features, name: new.features[name][::-1]}
+        moved = lifted_vectors(trained, data, replace(new, features=other))
+        assert np.abs(made - moved).max() > 1e-4, name
 
 
 def test_the_release_has_the_columns_of_the_ranker_only(run):

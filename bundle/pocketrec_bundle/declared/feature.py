@@ -15,7 +15,7 @@ from pocketrec_bundle.features import (
     REPEAT_PAIR,
 )
 
-Kind = Literal["category", "categories", "number", "flag", "vector"]
+Kind = Literal["category", "categories", "number", "flag", "text", "vector"]
 
 MAX_FEATURES = 64
 """Features of one table."""
@@ -30,7 +30,7 @@ _RESERVED = frozenset((*_BUILT_IN, "title", "categories", "regions", "age_rating
 """Names of built-in columns; `popularity_7_days` and the like are reserved too."""
 _OF_KINDS = {
     "vocabulary": ("category", "categories"),
-    "hash_buckets": ("category", "categories"),
+    "hash_buckets": ("category", "categories", "text"),
     "most": ("categories",),
     "log": ("number",),
     "clip": ("number",),
@@ -48,10 +48,11 @@ class Feature:
 
     Attributes:
         kind: "category": one name; "categories": a list of names; "number"; "flag": yes or no;
-            "vector": `length` numbers.
+            "text": words of a title or description; "vector": `length` numbers.
         column: of the source's table; empty: the feature's name. Not a part of a release.
         vocabulary: the most frequent names that get a code of their own.
-        hash_buckets: codes that the other names share; 0: they are unknown.
+        hash_buckets: codes that the other names share; 0: they are unknown. Of a text: codes of its
+            words and pairs of neighbouring words, at least 1.
         most: names that a row keeps, the first ones.
         log: take log(1 + number); for numbers of at least 0.
         clip: (smallest, largest) number; others are brought to the nearer one.
@@ -105,7 +106,7 @@ def _wrong_options(feature: Feature) -> Iterator[tuple[str, str]]:
             yield option, f'a "{kind}" has no {option}, only {" and ".join(kinds)}. Remove it.'
     bounds = {
         "vocabulary": (0, MAX_VOCABULARY),
-        "hash_buckets": (0, MAX_VOCABULARY),
+        "hash_buckets": (1 if kind == "text" else 0, MAX_VOCABULARY),
         "most": (1, MAX_NAMES),
         "buckets": (1, MAX_BUCKETS),
         "length": (0 if kind != "vector" else 1, MAX_LENGTH),
@@ -116,7 +117,7 @@ def _wrong_options(feature: Feature) -> Iterator[tuple[str, str]]:
             yield option, f"must be an integer {low}..{high} (found {shown(value)})"
     if kind in ("category", "categories") and not feature.vocabulary + feature.hash_buckets:
         yield "vocabulary", "0 without hash_buckets leaves no name a code. Set one of them."
-    if feature.vocabulary + feature.hash_buckets > MAX_VOCABULARY:
+    if kind != "text" and feature.vocabulary + feature.hash_buckets > MAX_VOCABULARY:
         yield "hash_buckets", f"vocabulary + hash_buckets must not exceed {MAX_VOCABULARY}"
     if feature.clip is not None:
         smallest, largest = feature.clip

@@ -17,6 +17,8 @@ from pocketrec_bundle.floats import Floats32
 FILE = "features.json"
 MAX_WORD = 256
 """Characters of a name in a vocabulary."""
+MAX_CHARACTERS = 10_000
+"""Characters of a value of a `text` feature."""
 UNKNOWN = 0
 """Code of a name that is missing, or neither in the vocabulary nor hashed."""
 
@@ -39,7 +41,10 @@ class FittedFeature:
 
     @property
     def n_codes(self) -> int:
-        """Number of codes above `UNKNOWN`: of the vocabulary, then of the hash buckets."""
+        """Number of codes above `UNKNOWN`: of the vocabulary, then of the hash buckets.
+
+        Codes of a text are made from its words, see `pocketrec_training.towers.word_codes`.
+        """
         return len(self.names) + self.feature.hash_buckets
 
     @cached_property

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pocketrec_bundle.declared import Feature, FittedFeatures
-from pocketrec_bundle.declared.fitted import MAX_WORD
+from pocketrec_bundle.declared.fitted import MAX_CHARACTERS, MAX_WORD
 from pocketrec_bundle.encoding.strict_json import MAX_NUMBER, is_number, shown
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.data.fields.values import Values, unknown
@@ -15,6 +15,7 @@ from pocketrec_training.data.fields.values import Values, unknown
 _EXPECTED = {
     "category": f"a text of at most {MAX_WORD} characters",
     "categories": f"a list of texts of at most {MAX_WORD} characters without '|'",
+    "text": f"a text of at most {MAX_CHARACTERS:,} characters",
     "number": "a finite number",
     "flag": "true or false",
 }
@@ -78,6 +79,8 @@ def new_features(
 def _value(feature: Feature, value: Any, where: str) -> Any:
     """Return a JSON value as `Values` hold it."""
     if feature.kind == "category" and _is_word(value):
+        return value.strip()
+    if feature.kind == "text" and isinstance(value, str) and len(value) <= MAX_CHARACTERS:
         return value.strip()
     if feature.kind == "categories" and _is_names(value):
         return "|".join(word.strip() for word in value if word.strip())

@@ -1,5 +1,7 @@
 """The benchmark's small twin: films of four kinds, released one after another."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from benchmarks.support.cold_start import likes as cold_likes
 from benchmarks.support.cold_start import scores as cold_scores
 from benchmarks.support.cold_start import split as cold_split
 from benchmarks.support.cold_start import title_similarity
+from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.data.dataset import VALID
 from pocketrec_training.data.ingest import build_tables
@@ -191,6 +194,35 @@ def test_title_similarity_finds_the_kind(case):
     for variant in title_similarity.variants(case.known.items):
         scores = title_similarity.scores(case, variant)
         assert scores.shape == (len(case.takers), len(case.new))
+        found = cold_scores.recall_at(scores, wanted, 15).mean()
+        assert found > 1.5 * 15 / len(case.new), str(variant)
+
+
+def test_declared_vectors_and_texts_reach_the_peer(case):
+    """A vector of the kind, and a text with the words of the title, find what titles find."""
+    declared = FittedFeatures(
+        items=(
+            FittedFeature(name="about", feature=Feature(kind="text", hash_buckets=8)),
+            FittedFeature(name="image", feature=Feature(kind="vector", length=4)),
+        )
+    )
+
+    def described(items):
+        kinds = [list(KINDS).index(names[0]) for names in items.categories]
+        features = {
+            "about": np.array(items.titles, object),
+            "image": np.eye(4, dtype=np.float32)[kinds],
+        }
+        blank = ["untitled"] * len(items)
+        return replace(items, titles=blank, categories=[()] * len(items), features=features)
+
+    known = replace(case.known, items=described(case.known.items))
+    other = replace(case, known=known, new=described(case.new))
+    wanted = [case.new_taken[at] for at in case.takers]
+    variants = title_similarity.variants(known.items, declared)
+    assert {each.vectors for each in variants} == {"", "and", "alone"}
+    for variant in variants:
+        scores = title_similarity.scores(other, variant, declared)
         found = cold_scores.recall_at(scores, wanted, 15).mean()
         assert found > 1.5 * 15 / len(case.new), str(variant)
 

@@ -9,6 +9,7 @@ GOOD = {
     "stock": Feature(kind="number", log=True, clip=(0, 100), missing=-1),
     "is_new": Feature(kind="flag", missing=0),
     "image": Feature(kind="vector", length=384),
+    "about": Feature(kind="text", hash_buckets=4096),
 }
 
 
@@ -25,6 +26,13 @@ def test_good_features_have_no_problem():
         ("popularity_9_days", Feature(kind="number"), "popularity_9_days", "built-in"),
         ("x", Feature(kind="vector"), "x.length", "1..4096"),
         ("x", Feature(kind="vector", length=4097), "x.length", "1..4096"),
+        ("x", Feature(kind="text"), "x.hash_buckets", "1..65534"),
+        (
+            "x",
+            Feature(kind="text", hash_buckets=9, vocabulary=5),
+            "x.vocabulary",
+            'a "text" has no',
+        ),
         ("x", Feature(kind="number", length=3), "x.length", 'a "number" has no length'),
         ("x", Feature(kind="flag", log=True), "x.log", "no log"),
         ("x", Feature(kind="category", most=2), "x.most", "only categories"),

@@ -12,6 +12,7 @@ DECLARED = FittedFeatures(
     items=tuple(
         FittedFeature(name=name, feature=feature)
         for name, feature in {
+            "about": Feature(kind="text", hash_buckets=8),
             "brand": Feature(kind="category"),
             "image": Feature(kind="vector", length=2),
             "is_new": Feature(kind="flag"),
@@ -20,7 +21,14 @@ DECLARED = FittedFeatures(
         }.items()
     )
 )
-GOOD = {"brand": " Acme ", "image": [1, 0.5], "is_new": True, "stock": -3, "tags": ["a", "b "]}
+GOOD = {
+    "about": " Red, | blue\n",
+    "brand": " Acme ",
+    "image": [1, 0.5],
+    "is_new": True,
+    "stock": -3,
+    "tags": ["a", "b "],
+}
 
 
 @pytest.fixture
@@ -38,6 +46,7 @@ def read(tmp_path):
 
 def test_values_of_a_file_become_those_of_tables(read):
     found = read({"features": GOOD}, {"features": {"stock": None}}, {})
+    assert found["about"].tolist() == ["Red, | blue", "", ""]
     assert found["brand"].tolist() == ["Acme", "", ""]
     assert found["tags"].tolist() == ["a|b", "", ""]
     assert np.array_equal(found["image"], [[1, 0.5], [np.nan] * 2, [np.nan] * 2], equal_nan=True)
@@ -49,6 +58,8 @@ def test_values_of_a_file_become_those_of_tables(read):
     ("features", "told"),
     [
         ({"brandd": "Acme"}, "'brandd' is not a feature of the run"),
+        ({"about": 3}, "about: expected a text of at most 10,000"),
+        ({"about": "x" * 10_001}, "about: expected a text of at most 10,000"),
         ({"brand": 3}, "brand: expected a text"),
         ({"brand": "x" * 257}, "brand: expected a text of at most 256"),
         ({"image": [1, 2, 3]}, "image: expected a list of 2 finite numbers"),

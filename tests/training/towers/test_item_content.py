@@ -6,10 +6,11 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import Items
 from pocketrec_training.towers.item_content import (
     MAX_TITLE_TOKENS,
+    MAX_TITLE_WORDS,
     item_inputs,
-    title_codes,
     year_codes,
 )
+from pocketrec_training.towers.word_codes import padded_codes, word_codes
 
 BUCKETS = 1 << 20  # so many that no two of these few words meet
 
@@ -31,22 +32,32 @@ def code(token: str) -> int:
     return crc32(token.encode()) % BUCKETS + 1
 
 
+def codes(title: str, buckets: int = BUCKETS) -> list[int]:
+    return word_codes(title, buckets, MAX_TITLE_WORDS)
+
+
 def test_title_gives_words_and_pairs_without_case_punctuation_and_stop_words():
     wanted = ["toy", "story", "1995", "toy story", "story 1995"]
-    assert title_codes("The Toy-Story, (1995)", BUCKETS) == [code(token) for token in wanted]
-    assert title_codes("of the", BUCKETS) == []
+    assert codes("The Toy-Story, (1995)") == [code(token) for token in wanted]
+    assert codes("of the") == []
 
 
 def test_titles_in_other_scripts_have_words_too():
-    assert title_codes("Амели\u0301", BUCKETS)
-    assert title_codes("千と千尋", BUCKETS) == [code("千と千尋")]
+    assert codes("Амели\u0301")
+    assert codes("千と千尋") == [code("千と千尋")]
 
 
 def test_codes_stay_within_the_buckets():
-    codes = title_codes(" ".join(f"w{n}" for n in range(50)), 7)
-    assert len(codes) == MAX_TITLE_TOKENS
-    assert min(codes) >= 1
-    assert max(codes) <= 7
+    found = codes(" ".join(f"w{n}" for n in range(50)), 7)
+    assert len(found) == MAX_TITLE_TOKENS
+    assert min(found) >= 1
+    assert max(found) <= 7
+
+
+def test_texts_are_cut_to_their_first_words_and_padded():
+    rows = padded_codes(["one two three", "one", ""], BUCKETS, 2)
+    first = [code("one"), code("two"), code("one two")]
+    assert rows.tolist() == [first, [code("one"), 0, 0], [0, 0, 0]]
 
 
 def test_a_year_shares_its_bucket_with_its_neighbours_only():

@@ -46,11 +46,12 @@ def test_parts_are_summed_over_the_root_of_their_number(tower):
 
 
 def test_rare_words_weigh_more_and_words_of_one_item_nothing(tower):
-    items = blank(4)["tokens"]
+    inputs = blank(4)
+    items = inputs["tokens"]
     items[:, 0] = 1  # of all: log(5 / 5) = 0
     items[:2, 1:3] = 2  # of two, twice each: log(5 / 3)
     items[3, 1] = 3  # of one
-    tower.weigh_tokens(items)
+    tower.weigh_tokens(inputs)
     assert np.allclose(np.asarray(tower.token_weights)[1:4], [0, np.log(5 / 3), 0])
     tower.token_table.embeddings.assign(np.eye(10, 3, k=-2, dtype=np.float32))  # 2 is along x
     query = blank(2)

@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.arrival_rates import arrival_rates, recent_rates
 from pocketrec_training.cold_start.content_features import ContentFeatures
 from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.monitoring.progress import Progress
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 ItemTower = Callable[[Items], Floats32]
 """From items to the item tower's vectors without their ids, float32 [n, d]."""
@@ -60,6 +62,7 @@ class ContentVectors:
         users: NDArray[np.int64],
         user_vectors: Floats32,
         item_vectors: Floats32,
+        declared: FittedFeatures = NO_FEATURES,
     ) -> None:
         """Learn from the known items and their users.
 
@@ -69,9 +72,10 @@ class ContentVectors:
             users: int64 [u], rows of users; a sample of some thousands will do.
             user_vectors: float32 [u, d], theirs.
             item_vectors: float32 [n_items, d], of `data.items`.
+            declared: features of the items; new items have the same.
         """
         self._items, self._tower = data.items, tower
-        self._features = ContentFeatures(data.items)
+        self._features = ContentFeatures(data.items, declared)
         known = self._features(data.items)
         some = np.random.default_rng(0).permutation(len(data.items))[:_SAMPLE]
         spread = _spread(user_vectors @ item_vectors[some].T)

@@ -63,6 +63,7 @@ def lifted_vectors(trained: TrainedRun, data: Dataset, new: Items) -> Floats32:
         users=users,
         user_vectors=vectors,
         item_vectors=trained.item_vectors,
+        declared=trained.declared,
     )
     seen = [data.history(int(user)).rows for user in users[:SAMPLE]]
     return lift_in_company(made, made(new), data, trained.item_vectors, vectors[:SAMPLE], seen)

@@ -3,10 +3,7 @@
 Nothing here is learned, so the same code encodes the training catalogue and later items.
 """
 
-import itertools
-import re
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +13,16 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import Items
 from pocketrec_training.data.features.columns import category_codes
 from pocketrec_training.towers.feature_inputs import NO_FEATURES, feature_inputs
+from pocketrec_training.towers.word_codes import n_tokens, padded_codes
 
 MAX_TITLE_WORDS = 12
-MAX_TITLE_TOKENS = 2 * MAX_TITLE_WORDS - 1
+MAX_TITLE_TOKENS = n_tokens(MAX_TITLE_WORDS)
 """The words and the pairs of neighbours among them."""
 
 FIRST_YEAR = 1900
 N_YEARS = 200
 YEARS_A_BUCKET = 4
 """A year has a vector of its own and shares one with its neighbours: a new year is not unknown."""
-
-_WORD = re.compile(r"\w+")
-_STOP_WORDS = frozenset(
-    ["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"]
-)
 
 
 def item_inputs(
@@ -48,32 +41,17 @@ def item_inputs(
         declared feature, see `feature_inputs`.
     """
     n = len(items)
-    tokens = np.zeros((n, MAX_TITLE_TOKENS), np.int32)
-    for row, (item_id, title) in enumerate(zip(items.ids, items.titles, strict=True)):
-        # A table without titles repeats the id there, and an id says nothing of a new item.
-        codes = [] if title == item_id else title_codes(title, title_buckets)
-        tokens[row, : len(codes)] = codes
+    # A table without titles repeats the id there, and an id says nothing of a new item.
+    pairs = zip(items.ids, items.titles, strict=True)
+    titles = ["" if title == item_id else title for item_id, title in pairs]
     return {
         "ids": np.arange(1, n + 1, dtype=np.int32) if known else np.zeros(n, np.int32),
-        "tokens": tokens,
+        "tokens": padded_codes(titles, title_buckets, MAX_TITLE_WORDS),
         "categories": category_codes(spec, items.categories),
         "years": year_codes(items.year),
         "price": items.price,
         **feature_inputs(declared, items),
     }
-
-
-def title_codes(title: str, title_buckets: int) -> list[int]:
-    """Hash the first words of a title and each pair of neighbours, 1..title_buckets.
-
-    CRC-32 gives the same bucket on every machine, unlike Python's `hash`. Punctuation, case and
-    stop words are dropped, so "Toy Story (1995)" holds toy, story, 1995, toy story and
-    story 1995.
-    """
-    words = [word for word in _WORD.findall(title.lower()) if word not in _STOP_WORDS]
-    words = words[:MAX_TITLE_WORDS]
-    pairs = [f"{one} {two}" for one, two in itertools.pairwise(words)]
-    return [crc32(token.encode()) % title_buckets + 1 for token in [*words, *pairs]]
 
 
 def year_codes(year: NDArray[np.float32]) -> NDArray[np.int32]:

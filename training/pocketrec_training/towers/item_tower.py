@@ -1,6 +1,6 @@
 """The item tower: id embedding + content. It stays on the server; the phone gets its output."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.recipe.schema import RetrievalConfig
-from pocketrec_training.towers.feature_inputs import NO_FEATURES, input_sizes
+from pocketrec_training.towers.feature_inputs import NO_FEATURES, input_sizes, text_inputs
 from pocketrec_training.towers.item_content import MAX_TITLE_TOKENS, N_YEARS, YEARS_A_BUCKET
 
 _PRICES = np.linspace(0.0, 8.0, 33, dtype=np.float32)[None]
@@ -39,6 +39,7 @@ class ItemTower(layers.Layer):
         n_categories: int,
         id_dropout: float,
         features: Mapping[str, tuple[int, int]] | None = None,
+        texts: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         """Set the sizes.
@@ -51,6 +52,7 @@ class ItemTower(layers.Layer):
             id_dropout: share of ids that a step drops.
             features: input of each declared feature -> its width and its number of codes; 0 codes:
                 it has numbers.
+            texts: inputs of `features` that hold words.
             **kwargs: settings of a Keras layer.
         """
         super().__init__(**kwargs)
@@ -61,6 +63,7 @@ class ItemTower(layers.Layer):
             "n_categories": n_categories,
             "id_dropout": id_dropout,
             "features": {name: list(sizes) for name, sizes in (features or {}).items()},
+            "texts": list(texts),
         }
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.id_dropout = id_dropout
@@ -78,12 +81,11 @@ class ItemTower(layers.Layer):
 
     def build(self, *_: Any, **__: Any) -> None:
         """Create the tokens' weights, alike until `weigh_tokens`, and the parts."""
-        self.token_weights = self.add_weight(
-            shape=(self.settings["title_buckets"] + 1,),
-            initializer="ones",
-            trainable=False,
-            name="token_weights",
-        )
+        self.token_weights = self._weights_of("token", self.settings["title_buckets"])
+        self.text_weights = {
+            name: self._weights_of(name, self.settings["features"][name][1])
+            for name in self.settings["texts"]
+        }
         for table in (
             self.id_table,
             self.token_table,
@@ -97,24 +99,27 @@ class ItemTower(layers.Layer):
             getattr(self, name).build((None, width))
         self.built = True
 
+    def _weights_of(self, name: str, n_codes: int) -> Any:
+        return self.add_weight(
+            shape=(n_codes + 1,), initializer="ones", trainable=False, name=f"{name}_weights"
+        )
+
     def compute_output_shape(self, ids_shape: Any, **_: Any) -> tuple[int | None, ...]:
         """Return the output's shape: without it Keras traces the layer to find it."""
         return (ids_shape[0], int(self.settings["dim"]))
 
-    def weigh_tokens(self, tokens: NDArray[np.int32]) -> None:
-        """Weight tokens by their inverse document frequency, log((1 + n) / (1 + n_with)).
+    def weigh_tokens(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Weight tokens of titles and texts by rarity (IDF), log((1 + n) / (1 + n_with)).
 
         A token of one item only has weight 0: it would act as the item's id.
         Without this, recall of new products was a seventh lower (`docs/quality-cold.md`).
 
         Args:
-            tokens: int32 [n, T] of the items of training.
+            inputs: of the items of training; tokens int32 [n, T], and the same for each text.
         """
-        ordered = np.sort(tokens, axis=1)
-        first = np.diff(ordered, axis=1, prepend=0) > 0  # each token once an item
-        found = np.bincount(ordered[first], minlength=int(self.token_weights.shape[0]))
-        weights = np.log((1.0 + len(tokens)) / (1.0 + found))
-        self.token_weights.assign(np.where(found > 1, weights, 0.0).astype(np.float32))
+        _weigh(self.token_weights, inputs["tokens"])
+        for name, weights in self.text_weights.items():
+            _weigh(weights, inputs[name])
 
     def call(
         self,
@@ -131,11 +136,10 @@ class ItemTower(layers.Layer):
         if training and self.id_dropout > 0:
             draw = keras.random.uniform(ops.shape(keep), seed=self.seeds)
             keep = keep * ops.cast(draw >= self.id_dropout, "float32")
-        weights = ops.take(self.token_weights, tokens) * ops.cast(tokens > 0, "float32")
         exact, bucket = ops.cast(years[:, :1], "int32"), ops.cast(years[:, 1:], "int32")
         vector = (
             self.id_table(ids) * ops.expand_dims(keep, -1)
-            + _sum(self.token_table(tokens), weights)
+            + _sum(self.token_table(tokens), _rarity(self.token_weights, tokens))
             + _sum(self.category_table(categories), categories > 0)
             + _sum(self.year_table(exact), exact > 0)
             + _sum(self.year_bucket_table(bucket), bucket > 0)
@@ -143,7 +147,12 @@ class ItemTower(layers.Layer):
         )
         for name, (_, n_codes) in self.settings["features"].items():
             part, values = getattr(self, name), features[name]
-            vector = vector + (_sum(part(values), values > 0) if n_codes else part(values))
+            if not n_codes:
+                vector = vector + part(values)
+            elif name in self.text_weights:
+                vector = vector + _sum(part(values), _rarity(self.text_weights[name], values))
+            else:
+                vector = vector + _sum(part(values), values > 0)
         return vector
 
     def get_config(self) -> dict[str, Any]:
@@ -176,6 +185,7 @@ def build_item_tower(
         n_categories=len(spec.categories),
         id_dropout=config.id_dropout,
         features=input_sizes(declared),
+        texts=text_inputs(declared),
         name="tower",
     )
     return keras.Model(inputs, tower(**inputs), name="item_tower")
@@ -187,6 +197,18 @@ def _dense(dim: int) -> layers.Dense:
 
 def _zeros(n: int, dim: int) -> layers.Embedding:
     return layers.Embedding(n, dim, embeddings_initializer="zeros")
+
+
+def _weigh(weights: Any, tokens: NDArray[np.int32]) -> None:
+    ordered = np.sort(tokens, axis=1)
+    first = np.diff(ordered, axis=1, prepend=0) > 0  # each token once an item
+    found = np.bincount(ordered[first], minlength=int(weights.shape[0]))
+    rarity = np.log((1.0 + len(tokens)) / (1.0 + found))
+    weights.assign(np.where(found > 1, rarity, 0.0).astype(np.float32))
+
+
+def _rarity(weights: Any, tokens: Any) -> Any:
+    return ops.take(weights, tokens) * ops.cast(tokens > 0, "float32")
 
 
 def _sum(vectors: Any, weights: Any) -> Any:

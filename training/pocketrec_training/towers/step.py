@@ -86,7 +86,7 @@ class TowerFit:
         self.item_tower = build_item_tower(config, spec, self.n_items, declared)
         if begin is not None:
             begin(self.user_tower, self.item_tower)
-        self.item_tower.get_layer("tower").weigh_tokens(inputs["tokens"])
+        self.item_tower.get_layer("tower").weigh_tokens(inputs)
         self._inputs = {name: tf.constant(value) for name, value in inputs.items()}
         self._states = self.user_tower.get_layer("tower")
         self._trained = self.user_tower.trainable_variables + self.item_tower.trainable_variables

@@ -113,6 +113,22 @@ def test_a_wrong_column_or_kind_stops_the_run(folder, features, told):
         build_tables(recipe(features), folder / "out", folder)
 
 
+def test_a_text_is_read_as_it_is_and_a_long_one_is_unknown(folder):
+    rows = [
+        {"item_id": "i0", "about": " A lamp, | red\nand blue "},
+        {"item_id": "i1", "about": "x" * 10_001},
+        {"item_id": "i2", "about": None},
+        {"item_id": "i3", "about": "a rope"},
+    ]
+    (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    features = {"about": {"kind": "text", "hash_buckets": 8}}
+    told: list[str] = []
+    build_tables(recipe(features, items="items.jsonl"), folder / "out", folder, tell=told.append)
+    found = load_items(folder / "out").features["about"].tolist()
+    assert found == ["A lamp, | red\nand blue", "", "", "a rope"]
+    assert any("feature_about: 1 value longer than 10,000 characters" in text for text in told)
+
+
 def test_objects_are_no_names(folder):
     rows = [{"item_id": f"i{n}", "brand": {"name": "Acme"}} for n in range(4)]
     (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -77,7 +77,7 @@ def names_of(feature: Feature, values: Values) -> list[tuple[str, ...]]:
 
 
 def _known(feature: Feature, values: Values) -> Values:
-    if feature.kind in ("category", "categories"):
+    if feature.kind in ("category", "categories", "text"):
         return np.array([text for text in values if text], np.str_)
     if feature.kind == "vector":
         return np.asarray(values[~np.isnan(values).any(axis=1)])

@@ -6,13 +6,13 @@ import ibis
 from ibis.expr import types as ir
 
 from pocketrec_bundle.declared import Feature
-from pocketrec_bundle.declared.fitted import MAX_WORD
+from pocketrec_bundle.declared.fitted import MAX_CHARACTERS, MAX_WORD
 from pocketrec_bundle.encoding.strict_json import MAX_NUMBER
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.fields.items import BAD, MAX_CATEGORIES, QUOTED, joined_names
 from pocketrec_training.errors import TableInvalidError
 
-ONE_VALUE = ("category", "number", "flag")
+ONE_VALUE = ("category", "number", "flag", "text")
 """Kinds with one value a row; the others may be lists."""
 YES = ("1", "1.0", "true", "t", "yes", "y")
 NO = ("0", "0.0", "false", "f", "no", "n")
@@ -26,7 +26,8 @@ def feature_fields(
 ) -> dict[str, ir.Value]:
     """Return the column of each feature, null where unknown, and a `BAD` column for each.
 
-    Categories are names joined by "|", numbers and flags float64, vectors arrays of float64.
+    Categories are names joined by "|", texts as they are, numbers and flags float64, vectors arrays
+    of float64.
 
     Args:
         features: by name.
@@ -100,6 +101,8 @@ def _read(
     """Return a feature's value of a text, and whether it can be used."""
     if feature.kind == "category":
         return text.cast("string"), text.length() <= MAX_WORD
+    if feature.kind == "text":
+        return text.cast("string"), text.length() <= MAX_CHARACTERS
     if feature.kind == "categories":
         names = joined_names(text, separator)
         return names, names.length() <= MAX_CATEGORIES
@@ -122,6 +125,7 @@ def _reason(feature: Feature) -> str:
         return f"not a list of {feature.length} finite numbers"
     return {
         "category": f"longer than {MAX_WORD} characters",
+        "text": f"longer than {MAX_CHARACTERS:,} characters",
         "categories": f"longer than {MAX_CATEGORIES:,} characters",
         "number": f"not a number or beyond {MAX_NUMBER:g}",
         "flag": "not a flag such as 1, 0, true, false, yes or no",

@@ -13,7 +13,7 @@ from pocketrec_training.data import columns as col
 Values = NDArray[Any]
 """One feature of n items.
 
-Texts, object [n], of "category" and "categories" (names joined by "|"), "" = unknown;
+Texts, object [n], of "category", "text" and "categories" (names joined by "|"), "" = unknown;
 float32 [n] of "number" and "flag", NaN = unknown;
 float32 [n, length] of "vector", NaN = unknown.
 """
@@ -38,7 +38,7 @@ def load_features(path: Path) -> dict[str, Values]:
 
 def unknown(feature: Feature, n: int) -> Values:
     """Return the values of n items of which nothing is known, as tables have them."""
-    if feature.kind in ("category", "categories"):
+    if feature.kind in ("category", "categories", "text"):
         return np.full(n, "", object)
     shape = (n, feature.length) if feature.kind == "vector" else (n,)
     return np.full(shape, np.nan if feature.missing is None else feature.missing, np.float32)
