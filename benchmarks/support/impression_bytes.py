@@ -10,17 +10,30 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pocketrec_edge.answers import Answer
+import numpy as np
+
+from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.events.event import IMPRESSION, Event
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import used_bytes
-from pocketrec_edge.events.slate_events import slate_events
+from pocketrec_edge.events.slate_events import new_request, slate_events
 
 RELEASE = "5f" * 32
 BATCH = 500
+SLATES = 100
+PAGING = "0b0f0f7c-8c0f-4c0e-8c0a-0a0b0c0d0e0f"
+CASES = {
+    "slates of 10": (10, False, False),
+    "slates of 20": (20, False, False),
+    "slates of 10, in pages": (10, True, False),
+    "slates of 20, in pages": (20, True, False),
+    "slates of 10, of an experiment": (10, False, True),
+}
+"""Items of a slate, whether it is of a list in pages, whether it names an arm. The old form has no
+arms, so the last case compares more information with less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,68 @@ class ImpressionBytes:
     log: float
     body: float
     gzip: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Bytes of the same impressions in both forms.
+
+    Attributes:
+        name: of the case.
+        before: one row for each impression, which repeats its slate.
+        now: a row for the request, and one for each impression.
+    """
+
+    name: str
+    before: ImpressionBytes
+    now: ImpressionBytes
+
+
+def compare_forms(folder: Path, seed: int) -> list[Comparison]:
+    """Log and encode the slates of each case in both forms.
+
+    Args:
+        folder: for the logs.
+        seed: of the slates.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for n, (name, (k, is_paged, has_arm)) in enumerate(CASES.items()):
+        answers = drawn_slates(k, is_paged=is_paged, has_arm=has_arm, seed=seed)
+        before = measure(answers, events_before, folder / f"before-{n}.sqlite")
+        now = measure(answers, events_now, folder / f"now-{n}.sqlite")
+        found.append(Comparison(name=name, before=before, now=now))
+    return found
+
+
+def drawn_slates(k: int, *, is_paged: bool, has_arm: bool = False, seed: int = 0) -> list[Answer]:
+    """Draw slates of k items, as a phone with a ranker gets them; half of them explore."""
+    rng = np.random.default_rng([seed, k])
+    found = []
+    for n in range(SLATES):
+        items = tuple(
+            SlateItem(
+                row=int(row),
+                item_id=f"item-{row}",
+                title="",
+                score=float(np.float32(rng.random())),
+                retrieval_score=0.0,
+                reason="",
+                propensity=0.9 if n % 2 and place >= 3 else 1.0,
+            )
+            for place, row in enumerate(rng.choice(10_000, k, replace=False))
+        )
+        answer = Answer(
+            items=items,
+            source="model",
+            faults=(),
+            release="shop",
+            stage_ms={"total": float(rng.random() * 30)},
+            request=new_request(),
+            arms={"blend": "treatment"} if has_arm else {},
+        )
+        found.append(replace(answer, session=PAGING, page=1 + n % 5) if is_paged else answer)
+    return found
 
 
 def events_before(answer: Answer, now_utc: int) -> list[Event]:

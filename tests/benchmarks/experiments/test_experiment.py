@@ -28,10 +28,16 @@ def test_the_twin_has_every_figure_of_the_claim(result):
         "report_s_10m_events",
         "report_events",
         "report_peak_bytes",
+        "impression_log_bytes_by_before",
+        "impression_upload_bytes_by_before",
     }
     assert result.figures["cuped_narrowing_error"] < 0.05
     assert result.figures["report_events"] > 10_000
     assert 1e7 < result.figures["report_peak_bytes"] < 4e9
+    assert 0.3 < result.figures["impression_log_bytes_by_before"] <= 1
+    assert 0.3 < result.figures["impression_upload_bytes_by_before"] <= 1
+    rows = [row for row in result.rows if row["what"] == "impression"]
+    assert len(rows) == 5 and all(row["body_bytes"] <= row["body_bytes_before"] for row in rows)
 
 
 def test_peeking_without_bounds_finds_more_false_winners(result):

@@ -1,53 +1,35 @@
 """An impression takes no more bytes than before requests had rows of their own."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from benchmarks.support.impression_bytes import events_before, events_now, measure
-from pocketrec_edge.answers import Answer, SlateItem
-from pocketrec_edge.events.slate_events import new_request
-
-SLATES = 100
-SESSION = "0b0f0f7c-8c0f-4c0e-8c0a-0a0b0c0d0e0f"
-
-
-def slates(k, *, paged):
-    """Slates of k items, as a phone with a ranker gets them; half of them explore."""
-    rng = np.random.default_rng(k)
-    for n in range(SLATES):
-        items = tuple(
-            SlateItem(
-                row=int(row),
-                item_id=f"item-{row}",
-                title="",
-                score=float(np.float32(rng.random())),
-                retrieval_score=0.0,
-                reason="",
-                propensity=0.9 if n % 2 and place >= 3 else 1.0,
-            )
-            for place, row in enumerate(rng.choice(10_000, k, replace=False))
-        )
-        answer = Answer(
-            items=items,
-            source="model",
-            faults=(),
-            release="shop",
-            stage_ms={"total": float(rng.random() * 30)},
-            request=new_request(),
-        )
-        if paged:
-            answer = replace(answer, session=SESSION, page=1 + n % 5)
-        yield answer
+from benchmarks.support.impression_bytes import (
+    CASES,
+    compare_forms,
+    drawn_slates,
+    events_before,
+    events_now,
+)
 
 
-@pytest.mark.parametrize("paged", [False, True])
-@pytest.mark.parametrize("k", [10, 20])
-def test_an_impression_takes_no_more_bytes_than_before(tmp_path, k, paged):
-    made = list(slates(k, paged=paged))
-    before = measure(made, events_before, tmp_path / "before.sqlite")
-    now = measure(made, events_now, tmp_path / "now.sqlite")
-    assert now.log <= before.log
-    assert now.body <= before.body
-    assert now.gzip <= before.gzip
+def test_an_impression_takes_no_more_bytes_than_before(tmp_path):
+    found = compare_forms(tmp_path, seed=7)
+    assert [each.name for each in found] == list(CASES)
+    for each in found:
+        assert each.now.log <= each.before.log, each.name
+        assert each.now.body <= each.before.body, each.name
+        assert each.now.gzip <= each.before.gzip, each.name
+
+
+@pytest.mark.parametrize("k", [1, 10])
+def test_both_forms_have_the_same_impressions(k):
+    """The old form repeats in each row what the new one has in the row of the request."""
+    (answer, *_) = drawn_slates(k, is_paged=True)
+    before, (request, *now) = events_before(answer, 5), events_now(answer, 5)
+    assert len(before) == len(now) == k
+    for place, (old, new) in enumerate(zip(before, now, strict=True), 1):
+        assert (old.item_id, old.ts) == (new.item_id, new.ts)
+        assert new.id == f"{request.id}.{place}"
+        shared = {"source": request.context["source"], "page": request.context["page"]}
+        shared["session"] = request.context["paging"]
+        assert old.context == shared | new.context | {"score": old.context["score"]}
+        assert new.context["score"] == pytest.approx(old.context["score"], rel=1e-6)
