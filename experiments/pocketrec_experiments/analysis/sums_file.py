@@ -25,13 +25,13 @@ class ReleasedArm:
         devices: with an exposure, bots included.
         metrics: sums by metric, bots left out.
         parts: the same for new and existing users; empty if one of them has too few.
-        latency_bins: slates by latency; empty with noise.
+        latency_bins: slates by latency; None: counted in the next number; empty with noise.
     """
 
     devices: int
     metrics: dict[str, Sums]
     parts: dict[str, dict[str, Sums]]
-    latency_bins: tuple[int, ...]
+    latency_bins: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +108,10 @@ def _release(file: Path, design: Design) -> Release | None:
 def _arm(value: Any) -> ReleasedArm | None:
     if value is None:
         return None
-    bins = tuple(int(n) for n in value.get("latency_bins", ()))
-    if len(bins) not in (0, len(LATENCY_EDGES_MS) + 1):
-        raise ValueError(f"latency_bins: expected {len(LATENCY_EDGES_MS) + 1}")
+    bins = tuple(value.get("latency_bins", ()))
+    sound = all(n is None or is_integer(n, 0, 1 << 53) for n in bins)
+    if not sound or len(bins) not in (0, len(LATENCY_EDGES_MS) + 1):
+        raise ValueError(f"latency_bins: expected {len(LATENCY_EDGES_MS) + 1} counts or nulls")
     return ReleasedArm(
         devices=int(value["devices"]),
         metrics=_metrics(value["metrics"]),

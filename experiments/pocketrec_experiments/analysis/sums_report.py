@@ -156,13 +156,18 @@ def _figures(name: str, share: float, arm: ReleasedArm | None) -> ArmFigures:
     )
 
 
-def _quantile(bins: tuple[int, ...]) -> float | None:
-    """Return the upper end of the bin with the 95% quantile; None without slates."""
-    reached, n = 0, sum(bins)
-    for count, end in zip(bins, (*LATENCY_EDGES_MS, MOST_SLATE_MS), strict=False):
-        reached += count
+def _quantile(bins: tuple[int | None, ...]) -> float | None:
+    """Return the upper end of the bin with the 95% quantile.
+
+    None without slates, and if the quantile is in the last bins and these are merged.
+    """
+    reached, n = 0, sum(count or 0 for count in bins)
+    ends = (*LATENCY_EDGES_MS, MOST_SLATE_MS)
+    for at, (count, end) in enumerate(zip(bins, ends, strict=False)):
+        reached += count or 0
         if n and reached >= _P95 * n:
-            return end
+            is_open = end == MOST_SLATE_MS and bins[at - 1] is None
+            return None if is_open else end
     return None
 
 
@@ -216,6 +221,11 @@ def _notes(last: Release, design: Design, settings: Settings, ratio: SampleRatio
             " currency count without revenue."
         )
     told.append(f"Arms of fewer than {last.k} devices are not shown.")
+    told += [
+        f"95% latency of arm {name}: not shown, fewer than {last.k} devices have such slates."
+        for name, arm in last.arms.items()
+        if arm is not None and any(arm.latency_bins) and _quantile(arm.latency_bins) is None
+    ]
     told.append(f"Sample ratio: p = {ratio.p:.2g}; below 0.001 there is no verdict.")
     told.append(
         "Intention to treat: users count in the arm of their first exposure. A user who installs"

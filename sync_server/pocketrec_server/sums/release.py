@@ -6,10 +6,12 @@ so noise cannot be averaged out, and two releases of a day cannot be subtracted.
     {"format": "pocketrec-experiment-sums", "version": 1, "channel": ..., "experiment": ...,
      "salt": ..., "day": "2026-05-01", "at_utc": ..., "k": 50, "epsilon": null, "currency": "EUR",
      "other_currency_devices": 0, "revenue_cap": 120.0,
-     "arms": {NAME: {"devices": 812, "users": 811, "metrics": {METRIC: sums}, ...} or null}}
+     "arms": {NAME: {"devices": 812, "metrics": {METRIC: sums}, "parts": {...},
+                     "score_bins": [...], "latency_bins": [...]} or null}}
 
 An arm with fewer than k devices is null. Parts (new and existing users) are shown only if both have
-k devices, because the missing one would follow from the arm.
+k devices, because the missing one would follow from the arm. Bins are merged until each number is
+of k devices, see `histogram.py`. With noise there are no parts and no bins.
 """
 
 import json
@@ -35,6 +37,7 @@ from pocketrec_experiments.statistics.noise import LIMITS, noisy
 from pocketrec_server.events.export import day_name
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import EXPERIMENT_SUMS, SUMS_RELEASE
+from pocketrec_server.sums.histogram import merged
 
 FORMAT, VERSION = "pocketrec-experiment-sums", 1
 LEAST_K = 50
@@ -166,7 +169,7 @@ def _arm(
         "metrics": _plain(table, kept),
         "parts": {name: _plain(table, part) for name, part in parts.items()},
         **{
-            name: np.sum([body[name] for body in seen], axis=0).tolist()
+            name: merged(np.array([body[name] for body in seen], dtype=np.int64), k)
             for name in ("score_bins", "latency_bins")
         },
     }

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
@@ -16,9 +18,9 @@ from pocketrec_experiments.errors import EventsInvalidError
 from pocketrec_experiments.statistics import Sums
 from pocketrec_experiments.statistics.noise import noisy
 from pocketrec_server.events.rate_limit import LIMITS as UPLOADS
-from pocketrec_server.storage.database import open_database
 from pocketrec_server.sums import store
 from pocketrec_server.sums.export import export_sums
+from pocketrec_server.sums.histogram import merged
 from pocketrec_server.sums.release import LEAST_K, Run, release
 
 SALT = "ab" * 16
@@ -55,13 +57,6 @@ def body(n: int, arm: str, *, currency="EUR", past=0, **sums: int) -> DeviceSums
         score_bins=(0,) * 13,
         latency_bins=(0, 0, 0, 2, *[0] * 9),
     )
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path / 'server.sqlite'}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -154,6 +149,83 @@ def test_no_figure_of_one_device_is_in_a_release(engine, fill):
     assert f"{501:032x}" not in text and "9876543.21" not in text and "1234567.89" not in text
 
 
+def bins(**counts):
+    """A histogram of 13 bins: b3=2 is 2 in the fourth."""
+    return tuple(counts.get(f"b{at}", 0) for at in range(13))
+
+
+def released_bins(engine, day=0):
+    arm = release(engine, RUN, now=NOW + day * DAY_S)["arms"]["control"]
+    return arm["latency_bins"], arm["score_bins"]
+
+
+def test_every_bin_of_a_histogram_is_of_k_devices_or_of_none(engine, fill):
+    most = [replace(body(n, "control"), latency_bins=bins(b2=1, b4=3)) for n in range(60)]
+    slow = [replace(body(n, "control"), latency_bins=bins(b4=1, b9=1)) for n in range(60, 109)]
+    fill(*most, *slow)
+    # 49 devices have b9: it is merged with b4, of 109, so that neither follows from the total.
+    latency, scores = released_bins(engine)
+    assert latency == [0, 0, 60, 0, *[None] * 8, 3 * 60 + 49 * 2]
+    assert scores == [0] * 13
+    fill(replace(body(200, "control"), latency_bins=bins(b9=7)))
+    latency, _ = released_bins(engine, day=1)
+    assert latency == [0, 0, 60, 0, 3 * 60 + 49, 0, 0, 0, 0, 49 + 7, 0, 0, 0]
+
+
+def test_histograms_of_bots_and_of_few_devices_are_not_shown(engine, fill):
+    bot = body(500, "control", interactions=20_000, busiest_day=20_000, clicks=9)
+    scored = [replace(body(n, "control"), score_bins=bins(b1=4)) for n in range(LEAST_K - 1)]
+    others = [replace(body(n, "control"), latency_bins=bins(b0=1)) for n in range(100, 150)]
+    fill(*scored, *others, replace(bot, score_bins=bins(b1=9), latency_bins=bins(b12=99)))
+    latency, scores = released_bins(engine)
+    assert scores == [None] * 13  # 49 devices without the bot
+    assert latency == [*[None] * 12, 50 + 2 * (LEAST_K - 1)]  # b3 has 49 devices
+
+
+def test_no_histogram_is_released_with_noise(engine, fill):
+    fill(*two_arms(60, 60))
+    shown = release(engine, RUN, now=NOW, epsilon=1.0)["arms"]["control"]
+    assert set(shown) == {"devices", "metrics"}
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=30),
+    k=st.integers(2, 12),
+)
+def test_merged_bins_lose_no_count_and_show_no_few_devices(rows, k):
+    table = np.array(rows, dtype=np.int64)
+    made = merged(table, k)
+    first = 0
+    for at, count in enumerate(made):
+        if count is None:
+            continue
+        of = table[:, first : at + 1]
+        assert count == of.sum()
+        n = (of > 0).any(axis=1).sum()
+        assert n == 0 or n >= k
+        first = at + 1
+    if first == 0:
+        assert (table > 0).any(axis=1).sum() < k
+    else:
+        assert first == 5 and sum(count or 0 for count in made) == table.sum()
+
+
+def test_a_quantile_in_merged_last_bins_is_not_shown_and_the_report_says_so(
+    engine, fill, design, tmp_path
+):
+    slow = [replace(body(n, "control"), latency_bins=bins(b3=2, b8=2)) for n in range(10)]
+    fast = [body(n, "control") for n in range(10, 200)]
+    other = [body(n, "treatment") for n in range(200, 400)]
+    fill(*slow, *fast, *other)
+    export_sums(engine, tmp_path / "sums", now=NOW)
+    report = sums_report(design=design, sums=tmp_path / "sums")
+    assert [arm.p95_ms for arm in report.arms] == [None, 10.0]
+    notes = [note for note in report.notes if "95% latency" in note]
+    assert notes == [
+        "95% latency of arm control: not shown, fewer than 50 devices have such slates."
+    ]
+
+
 def test_intervals_with_noise_cover_the_truth():
     """95% intervals of a mean, over 400 draws of noise and users."""
     rng = np.random.default_rng(5)
@@ -194,6 +266,8 @@ def test_a_report_says_its_noise(engine, fill, design, tmp_path):
         lambda v: v["arms"]["control"]["metrics"]["ctr"].update(n=-1),
         lambda v: v["arms"]["control"]["metrics"]["ctr"].update(names=["clicks", "other"]),
         lambda v: v["arms"]["control"].update(latency_bins=[1]),
+        lambda v: v["arms"]["control"].update(latency_bins=[0.5] * 13),
+        lambda v: v["arms"]["control"].update(latency_bins=[-1] * 13),
         lambda v: v.update(arms=[]),
         lambda v: v.update(epsilon="1"),
     ],
