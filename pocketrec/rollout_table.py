@@ -1,5 +1,6 @@
 """Print the state of a channel's releases, as plain values or as lines of text."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,10 +22,11 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         InputError: the channel or the named database does not exist.
         DatabaseInvalidError: the named database cannot be read.
     """
+    from pocketrec_server.halting.release_limits import read_guardrails
     from pocketrec_server.repository.publish import read_first_percent, read_halts, read_policy
 
     policy, halts = read_policy(repo, channel), read_halts(repo, channel)
-    health, lacking = _reported(repo, channel, database, policy)
+    health, lacking, looks = _reported(repo, channel, database, policy)
     stages = policy.to_json()["releases"]
     now = time.time()
     for stage, each in zip(stages, policy.releases, strict=True):
@@ -32,10 +34,12 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         stage["halted"] = halts.reason(stage["manifest"])
         stage["health"] = health.get(stage["manifest"])
         stage["halting_lacks"] = lacking.get(stage["manifest"])
+        stage["looks"] = looks.get(stage["manifest"], [])
     return {
         "channel": channel,
         "releases": stages,
         "first_percent": read_first_percent(repo, channel),
+        "guardrails": json.loads(read_guardrails(repo, channel).to_bytes()),
         "sync": policy.to_json()["sync"],
     }
 
@@ -53,8 +57,13 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"{stage['name']} is halted: {stage['halted']}"
         if stage["halting_lacks"] is not None:
             yield f"{stage['name']}: {stage['halting_lacks']}"
+        for look in stage["looks"]:
+            yield f"{stage['name']}: {look}"
         if stage["health"] and (n := stage["health"]["app_too_old"]):
             yield f"{stage['name']}: {n} devices need a newer app"
+    for one in found["guardrails"]["guardrails"]:
+        worse = f"{one['metric']} is {one['worse_by'] * 100:g}% worse"
+        yield f"releases are halted if {worse} than in earlier ones, alpha {one['alpha']:g}"
     if found["first_percent"] < 100:
         yield f"publish starts at {found['first_percent']:g}% of the devices"
     yield f"devices sync {_when(found['sync'])}"
@@ -105,25 +114,27 @@ def _moment(utc: int) -> str:
 
 def _reported(
     repo: Path, channel: str, database: str, policy: "RolloutPolicy"
-) -> tuple[dict[str, dict[str, int]], dict[str, str | None]]:
-    """Return outcomes by release, and the missing conditions of its automatic halt."""
+) -> tuple[dict[str, dict[str, int]], dict[str, str | None], dict[str, list[str]]]:
+    """Return by release: outcomes, missing conditions of its automatic halt, and latest looks."""
     from pocketrec_server.halting.circuit_breaker import lacks
     from pocketrec_server.halting.outcomes import healths
+    from pocketrec_server.halting.release_guard import looks_at
     from pocketrec_server.repository.place import DATABASE_NAME
     from pocketrec_server.storage.database import default_url, is_there, open_database
 
     if not database and not (repo / DATABASE_NAME).exists():
-        return {}, {}
+        return {}, {}, {}
     if database and not is_there(database):
         raise InputError(f"{database}: no such database. A server makes it when it starts.")
     engine = open_database(database or default_url(repo))
     try:
         found = healths(engine, channel)
         lacking = {s.manifest: lacks(engine, channel, s) for s in policy.releases}
+        looks = {s.manifest: looks_at(repo, engine, channel, s) for s in policy.releases}
     finally:
         engine.dispose()
     told = {
         manifest: asdict(health) | {"told": health.told, "failed": health.failed}
         for manifest, health in found.items()
     }
-    return told, lacking
+    return told, lacking, looks

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pocketrec_server.events import uploads
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.halting import guard
 from pocketrec_server.halting.circuit_breaker import CircuitBreaker
+from pocketrec_server.halting.release_limits import watched
 from pocketrec_server.halting.routes import outcome_routes
 from pocketrec_server.http import front, metrics, openapi, request_log
 from pocketrec_server.monitoring.experiments import Experiments
@@ -93,7 +95,9 @@ def create_app(settings: Settings) -> Flask:
         watch.watch(repo, engine, settings.notifications, notices, threading.Event())
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
-        event_routes(engine, counted.registry, settings.limits, slates.count),
+        event_routes(
+            engine, counted.registry, settings.limits, slates.count, partial(watched, repo)
+        ),
         sums_routes(repo, engine, counted.registry, settings.limits),
         hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, brake),

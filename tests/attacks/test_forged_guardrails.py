@@ -39,7 +39,7 @@ class Channel:
         self.repo, self.url = folder / "repo", url
         self.signers = load_signers(folder / "keys")
         self.now = int(time.time())
-        self.begin = self.now - 5 * DAY_S - guard.LATE_S
+        self.begin = self.now - 5 * DAY_S - looks.LATE_S
         plan = {
             "id": "blend",
             "until_utc": self.begin + 7 * DAY_S,

@@ -12,6 +12,7 @@ from pocketrec_server.experiments.halted_arms import halt_arm, read_halted_arms
 from pocketrec_server.halting import looks, outcomes
 from pocketrec_server.halting.guard import subject_of
 from pocketrec_server.halting.looks import Look
+from pocketrec_server.halting.release_limits import guarded_stages
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import (
     change_policy,
@@ -43,12 +44,18 @@ class Place:
         return signing.read_experiments(self.repo, "stable").experiments[0]
 
     def look(self, day, z, networks=300):
-        subject, now = subject_of("stable", self.one), int(time.time())
+        self.stored_look(subject_of("stable", self.one), "treatment", day, z, networks)
+
+    def release_look(self, subject, day, z, networks=300):
+        self.stored_look(subject, "release", day, z, networks)
+
+    def stored_look(self, subject, arm, day, z, networks):
+        now = int(time.time())
         assert looks.claim(self.engine, subject, day, now)
         assert not looks.claim(self.engine, subject, day, now)
         made = Look(
             subject=subject,
-            arm="treatment",
+            arm=arm,
             guardrail="slate_ms 0.1 0.01",
             day=day,
             networks=networks,
@@ -195,3 +202,31 @@ def test_a_look_that_was_halted_for_is_not_halted_for_again(experiment):
     signing.move(experiment.repo, experiment.signers, "stable", "blend", "stop")
     guard.once(experiment.repo, experiment.engine, experiment.signers, now)
     assert looks.looks(experiment.engine, subject_of("stable", kept)) == []
+
+
+def test_a_release_waits_for_its_guardrails(place, named_releases):
+    publish(named_releases[1], place.repo, place.signers, "stable", percent=10)
+    words = ("rollout", "advance", "1", "--steps", "10,50,100")
+    assert "no guardrail compares it" in place.run(*words, code=2).output
+    guard = ("rollout", "guard", "--metric", "slate_ms", "--worse-by", 0.1)
+    assert "belong together" in place.run(*guard[:4], code=2).output
+    said = place.run(*guard, "--days", 7, "--by", "alice").stdout
+    assert said == "stable: slate_ms 0.1 0.01 over 7 days\n"
+    assert place.run("rollout", "guard").stdout == said
+    (one,) = guarded_stages(place.repo, time.time())
+    assert "slate_ms was not compared yet" in place.run(*words).stderr
+    place.release_look(one.subject, 1, z=1.0, networks=60)
+    assert "slate_ms: 60 of 200 networks" in place.run(*words).stderr
+    more = (*words, "--networks", 50)
+    assert "no look 2 days after" in place.run(*more, "--days", 2).stderr
+    shown = place.runner.invoke(main, ["rollout", "show", "--repo", str(place.repo)]).stdout
+    assert "1: release, day 1: slate_ms 51, 50 in earlier releases (60 networks)" in shown
+    assert "releases are halted if slate_ms is 10% worse than in earlier ones" in shown
+    place.run(*more)
+    assert read_policy(place.repo, "stable").releases[0].percent == 50
+    assert "was not compared yet" in place.run(*more).stderr  # the next stage
+    (one,) = guarded_stages(place.repo, time.time())
+    place.release_look(one.subject, 1, z=4.1)
+    assert "slate_ms is beyond its limit" in place.run(*more, code=3).output
+    gone = json.loads(place.run("rollout", "guard", "--remove", "slate_ms", "--json").stdout)
+    assert gone["guardrails"] == []

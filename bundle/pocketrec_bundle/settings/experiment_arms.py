@@ -55,12 +55,12 @@ class Eligible:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """When an arm is halted because it is worse than control.
+    """When an arm or a release is halted: it is worse than control, or than earlier releases.
 
     Attributes:
         metric: one of `METRICS`.
         worse_by: tolerated relative change for the worse, 0..10; 0.05 is 5%.
-        alpha: probability of a false halt over the whole experiment, 0.0001..0.2.
+        alpha: probability of a false halt over the whole experiment or rollout, 0.0001..0.2.
     """
 
     metric: str
@@ -168,10 +168,18 @@ def eligible_of(where: str, value: object) -> Eligible:
     )
 
 
-def guardrail_of(where: str, value: object) -> Guardrail:
-    """Check and build a guardrail from parsed JSON. Raises the errors of `arm_of`."""
-    fields = keyed(where, value, Guardrail)
-    insist(where, "metric", f"one of {', '.join(METRICS)}", fields["metric"] in METRICS)
+def guardrail_of(where: str, value: object, form: Form = _FORM) -> Guardrail:
+    """Check and build a guardrail from parsed JSON. Raises the errors of `arm_of`.
+
+    Args:
+        where: place of the value, for errors.
+        value: parsed JSON.
+        form: of the file that has it.
+    """
+    fields, insist = form.keyed(where, value, Guardrail), form.insist
+    metric = fields["metric"]
+    known = isinstance(metric, str) and metric in METRICS
+    insist(where, "metric", f"one of {', '.join(METRICS)}", known)
     insist(where, "worse_by", "a number 0..10", is_number(fields["worse_by"], 0, 10))
     insist(where, "alpha", "a number 0.0001..0.2", is_number(fields["alpha"], 0.0001, 0.2))
     return Guardrail(**fields)

@@ -9,6 +9,7 @@ import click
 from pocketrec import history_table, rollout_table
 from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
 from pocketrec.commands.repository.rollout_advance import advance
+from pocketrec.commands.repository.rollout_guard import guard
 from pocketrec.commands.repository.rollout_halt import halt, unhalt
 from pocketrec.commands.repository.rollout_options import (
     CHANNEL,
@@ -172,5 +173,5 @@ def history(repo: Path, channel: str, as_json: bool) -> None:
     click.echo(history_table.shown(changes, as_json=as_json))
 
 
-for subcommand in (advance, when, halt, unhalt):
+for subcommand in (advance, guard, when, halt, unhalt):
     command.add_command(subcommand)

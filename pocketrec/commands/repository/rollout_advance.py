@@ -57,8 +57,9 @@ def advance(
 ) -> None:
     """Offer RELEASE to the next of --steps if the present stage is healthy.
 
-    Run it from cron. It waits for enough networks with outcomes; exit code 3 means that the release
-    is halted or fails on more devices than its limit.
+    Run it from cron. It waits for enough networks with outcomes, and for a look at each guardrail
+    of the channel; exit code 3 means that the release is halted, beyond a guardrail, or fails on
+    more devices than its limit.
     """
     from pocketrec_server.halting import waiting
     from pocketrec_server.repository import publish as repository

@@ -1,9 +1,10 @@
-"""Note which devices were exposed to which arm, and from which network they reported it.
+"""Note which devices guardrails compare, and from which network they reported.
 
-Guardrails compare these devices, and count networks: an install id is free, a network is not
-(docs/decisions/0019). No address is stored. A network is a keyed hash: HMAC-SHA256 cut to 128 bits,
-with another key for each experiment and salt. So rows of two experiments cannot be linked by their
-networks. The rows are deleted when the experiment has ended, see `forget_others`.
+Of an experiment: devices that were exposed to an arm. Of a rollout: devices that uploaded since a
+stage of it began (docs/decisions/0034). Guardrails count networks: an install id is free, a network
+is not (docs/decisions/0019). No address is stored. A network is a keyed hash: HMAC-SHA256 cut to
+128 bits, with another key for each subject. So rows of two subjects cannot be linked by their
+networks. The rows are deleted when the experiment or the stage has ended, see `forget_others`.
 """
 
 import hashlib
@@ -53,19 +54,45 @@ def note(
         subject = subject_of(row["event"], context["salt"])
         first = {"arm": context["arm"], "exposed_utc": row["ts"], "forced": 0}
         found.setdefault(subject, first)["forced"] |= int(context.get("forced", False))
-    if not found:
-        return
-    key = bytes.fromhex(
-        connection.scalars(select(SETTING.c.value).where(SETTING.c.name == "salt")).one()
-    )
+    _add(connection, install, found, network)
     for subject, values in sorted(found.items()):
-        tag = hmac.new(key, f"exposed {subject} {network}".encode(), hashlib.sha256)
-        insert = dialect_of(connection).insert(EXPOSED).on_conflict_do_nothing()
-        row = {"install": install, "subject": subject, "network": tag.hexdigest()[:32], **values}
-        connection.execute(insert.values(**row))
         if values["forced"]:
             of_row = (EXPOSED.c.install == install, EXPOSED.c.subject == subject)
             connection.execute(update(EXPOSED).where(*of_row).values(forced=1))
+
+
+def note_upload(
+    connection: Connection, install: int, subjects: Iterable[str], network: str, now_utc: int
+) -> None:
+    """Note the first upload of an install since each of some stages of rollouts began.
+
+    Args:
+        connection: connection in a writing transaction.
+        install: number of the install.
+        subjects: the stages, see `GuardedStage.subject`.
+        network: network of the client, as `network_of` returns it.
+        now_utc: unix seconds.
+    """
+    first = {"arm": "", "exposed_utc": now_utc, "forced": 0}
+    _add(connection, install, dict.fromkeys(subjects, first), network)
+
+
+def network_tag(connection: Connection, subject: str, network: str) -> str:
+    """Return the keyed hash of a network, 32 hex digits; each subject has a key of its own."""
+    query = select(SETTING.c.value).where(SETTING.c.name == "salt")
+    key = bytes.fromhex(connection.scalars(query).one())
+    text = f"exposed {subject} {network}".encode()
+    return hmac.new(key, text, hashlib.sha256).hexdigest()[:32]
+
+
+def _add(
+    connection: Connection, install: int, found: Mapping[str, Mapping[str, Any]], network: str
+) -> None:
+    """Add rows by subject; known ones stay."""
+    for subject, values in sorted(found.items()):
+        insert = dialect_of(connection).insert(EXPOSED).on_conflict_do_nothing()
+        tag = network_tag(connection, subject, network)
+        connection.execute(insert.values(install=install, subject=subject, network=tag, **values))
 
 
 def forget_others(connection: Connection, subjects: Collection[str]) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,6 +60,7 @@ def store(
     limits: Limits = LIMITS,
     now: float | None = None,
     network: str = UNKNOWN,
+    stages: Collection[str] = (),
 ) -> IngestReport:
     """Store the valid events of a batch. A known batch gets the same response as before.
 
@@ -68,6 +70,7 @@ def store(
         limits: limits of the install, its network, and all installs.
         now: current time, unix seconds; the default is the system clock.
         network: network of the client, see `networks.py`.
+        stages: subjects of the stages of rollouts that guardrails watch.
 
     Raises:
         UploadRefusedError: a limit of the install, its network or all installs is exceeded, or the
@@ -91,6 +94,7 @@ def store(
                     budget = spend_events(budget, limits, len(new), now)
                     _count(connection, new, rejected, int(now))
                     exposures.note(connection, install.number, new, network)
+                    exposures.note_upload(connection, install.number, stages, network, int(now))
                     _remember(connection, install.number, upload.batch, digest, rejected, int(now))
             except UploadRefusedError as err:
                 refused = err

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -29,6 +29,8 @@ _INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 Count = Callable[[list[dict[str, Any]]], None]
 """Takes the rows of new events."""
+Stages = Callable[[float], Collection[str]]
+"""Returns the subjects of the stages of rollouts that guardrails watch at a time (unix seconds)."""
 
 
 def event_routes(
@@ -36,6 +38,7 @@ def event_routes(
     registry: CollectorRegistry,
     limits: Limits = LIMITS,
     count_new: Count = lambda _: None,
+    stages: Stages = lambda _: (),
 ) -> Blueprint:
     """Return the routes.
 
@@ -44,6 +47,7 @@ def event_routes(
         registry: registry of the metrics.
         limits: limits of uploads and events.
         count_new: called with the new events of each upload, after they were stored.
+        stages: called before each upload is stored.
     """
     routes = Blueprint("events", __name__)
     stored = Counter(
@@ -95,7 +99,8 @@ def event_routes(
         coding = request.headers.get("Content-Encoding", "")
         batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
         now = time.time()
-        report = store(engine, batch, limits, now, network_of(request.remote_addr or ""))
+        network = network_of(request.remote_addr or "")
+        report = store(engine, batch, limits, now, network, stages(now))
         if sweep.is_due(now):
             forget_past(engine, now)
         for row in report.new:

@@ -5,7 +5,7 @@ devices are left out does not depend on their arm.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -46,9 +46,10 @@ class Member:
 
 @dataclass(slots=True)
 class Figures:
-    """Sums of one device since its exposure.
+    """Sums of one device since its exposure, or of another period.
 
-    The names are those of `pocketrec_experiments.statistics.metrics.QUANTITIES`.
+    The names are those of `pocketrec_experiments.statistics.metrics.QUANTITIES`; `days` and
+    `converted_days` are not among them.
     """
 
     requests: float = 0
@@ -61,12 +62,26 @@ class Figures:
     converted: float = 0
     busiest: int = 0
     _days: dict[int, int] = field(default_factory=dict)
+    _converted: set[int] = field(default_factory=set)
 
-    def count(self, ts: int) -> None:
+    def count(self, ts: int, *, converts: bool = False) -> None:
         """Count a request or interaction on its day."""
         day = ts // DAY_S
         self._days[day] = self._days.get(day, 0) + 1
         self.busiest = max(self.busiest, self._days[day])
+        if converts:
+            self.converted = 1.0
+            self._converted.add(day)
+
+    @property
+    def days(self) -> int:
+        """Days with a request or interaction."""
+        return len(self._days)
+
+    @property
+    def converted_days(self) -> int:
+        """Days with a conversion."""
+        return len(self._converted)
 
 
 def members(
@@ -114,23 +129,37 @@ def figures(
         until_utc: unix seconds; later events do not count.
         conversions: names of the events that are conversions.
     """
-    by_install: dict[int, Figures] = {}
-    left = MOST_EVENTS
+    since = {one.install: one.exposed_utc for one in found}
+    by_install = {install: Figures() for install in since}
+    for install, rows in events_of(engine, since, until_utc):
+        late = (row for row in rows if row.ts >= since[install])
+        add_up(by_install[install], late, frozenset(conversions))
+    return without_bots(by_install)
+
+
+def events_of(
+    engine: Engine, since: Mapping[int, int], until_utc: int
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield the events of installs in the order of their times, at most `MOST_EVENTS` together.
+
+    Args:
+        engine: the database.
+        since: unix seconds by install; some earlier events of an install may come too.
+        until_utc: unix seconds; later events are left out.
+    """
+    left, installs = MOST_EVENTS, list(since)
     with snapshot(engine) as connection:
-        for at in range(0, len(found), _AT_ONCE):
-            since = {one.install: one.exposed_utc for one in found[at : at + _AT_ONCE]}
-            for install in since:
-                by_install[install] = Figures()
-            for install, rows in _events(connection, since, until_utc, left):
+        for at in range(0, len(installs), _AT_ONCE):
+            some = {install: since[install] for install in installs[at : at + _AT_ONCE]}
+            for install, rows in _events(connection, some, until_utc, left):
                 left -= len(rows)
-                _add_up(by_install[install], rows, since[install], frozenset(conversions))
+                yield install, rows
             if left <= 0:
-                break
-    return _without_bots(by_install)
+                return
 
 
 def _events(
-    connection: Connection, since: dict[int, int], until_utc: int, most: int
+    connection: Connection, since: Mapping[int, int], until_utc: int, most: int
 ) -> Iterator[tuple[int, list[Any]]]:
     column = EVENT.c
     query = (
@@ -155,19 +184,12 @@ def _events(
         yield install, list(rows)
 
 
-def _add_up(
-    sums: Figures,
-    rows: Sequence[Any],
-    since_utc: int,
-    conversions: frozenset[str],
-) -> None:
+def add_up(sums: Figures, rows: Iterable[Any], conversions: Collection[str]) -> None:
     """Add the events of one device, in the order of their times."""
     shown: set[tuple[str, str]] = set()
     newest: dict[str, tuple[int, tuple[str, str]]] = {}
     clicked: set[tuple[str, str]] = set()
     for row in rows:
-        if row.ts < since_utc:
-            continue
         if row.kind == "impression":
             key = (row.id.rpartition(".")[0], row.item_id)
             shown.add(key)
@@ -176,8 +198,7 @@ def _add_up(
             sums.count(row.ts)
             _add_request(sums, json.loads(row.context))
         elif row.kind == "interaction":
-            sums.count(row.ts)
-            sums.converted = max(sums.converted, float(row.event in conversions))
+            sums.count(row.ts, converts=row.event in conversions)
             request = json.loads(row.context).get("request")
             if isinstance(request, str):
                 clicked.add((request, row.item_id))
@@ -197,7 +218,8 @@ def _add_request(sums: Figures, context: dict[str, object]) -> None:
     sums.failures += bool(context.get("faults"))
 
 
-def _without_bots(by_install: dict[int, Figures]) -> dict[int, Figures]:
+def without_bots(by_install: dict[int, Figures]) -> dict[int, Figures]:
+    """Return the figures of devices whose busiest day is not far beyond that of the others."""
     if not by_install:
         return by_install
     peaks = sorted(sums.busiest for sums in by_install.values())

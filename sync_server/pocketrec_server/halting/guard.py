@@ -1,7 +1,8 @@
-"""Look at the guardrails of experiments once a day, and halt an arm that breaks one.
+"""Look at the guardrails of experiments and releases once a day; halt what breaks one.
 
-`experiments.json`, signed with the channel's key, has the guardrails. The server has the key of the
-role `brake`, which can halt an arm and cannot start one.
+`experiments.json` and `guardrails.json`, signed with the channel's key, have the guardrails. The
+server has the key of the role `brake`, which can halt an arm or a release and cannot start one.
+`release_guard.py` has the looks at releases.
 """
 
 import logging
@@ -16,25 +17,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.experiment import Experiment
-from pocketrec_bundle.settings.experiment_arms import Guardrail
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.statistics.sequential import MOST_LOOKS
 from pocketrec_server.auth import audit
 from pocketrec_server.events import exposures
 from pocketrec_server.experiments.halted_arms import halt_arm, read_halted_arms
 from pocketrec_server.experiments.signing import read_experiments
-from pocketrec_server.halting import looks
+from pocketrec_server.halting import looks, release_guard
 from pocketrec_server.halting.devices import figures, members
-from pocketrec_server.halting.looks import Look
-from pocketrec_server.halting.network_comparison import FEWEST_HARMED, compare
+from pocketrec_server.halting.looks import Look, Plan
+from pocketrec_server.halting.network_comparison import compare
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.roles import BRAKE, TARGETS, channels_of
 from pocketrec_server.storage.database import writing
 
 EVERY_S = 300.0
-LATE_S = 3600
-"""A day is looked at so long after its end, when most of its events have arrived."""
 _LOG = logging.getLogger("pocketrec_server")
 
 
@@ -69,10 +67,10 @@ def watch(
 
 
 def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Look]:
-    """Make the looks that are due, and halt the arms that broke a guardrail.
+    """Make the looks that are due, and halt the arms and releases that broke a guardrail.
 
     Returns:
-        The looks for which an arm was halted.
+        The looks for which an arm or a release was halted.
 
     Raises:
         PocketRecError: the repository cannot be read, or a halt cannot be signed; the next call
@@ -91,10 +89,11 @@ def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Loo
             if one.guardrails and not one.interleave:
                 _look(engine, channel, one, now_utc)
                 halted += _halt(repo, engine, signers, channel, one, now_utc)
+    stages, made = release_guard.once(repo, engine, signers, now_utc)
     with writing(engine) as connection:
-        exposures.forget_others(connection, exposed)
-        looks.forget_others(connection, subjects)
-    return halted
+        exposures.forget_others(connection, [*exposed, *(one.subject for one in stages)])
+        looks.forget_others(connection, subjects, [one.rollout for one in stages])
+    return halted + made
 
 
 def subject_of(channel: str, one: Experiment) -> str:
@@ -102,16 +101,11 @@ def subject_of(channel: str, one: Experiment) -> str:
     return f"{channel} {one.id} {one.salt}"
 
 
-def name_of(guardrail: Guardrail) -> str:
-    """Return a guardrail as a short text: a changed limit begins new looks."""
-    return f"{guardrail.metric} {guardrail.worse_by:g} {guardrail.alpha:g}"
-
-
 def due_day(one: Experiment, now_utc: int) -> int | None:
     """Return the day to look at now, from 1; None before the first or after the last one."""
     planned = planned_days(one)
-    day = min((now_utc - LATE_S - one.from_utc) // DAY_S, planned)
-    return int(day) if day >= 1 and planned <= MOST_LOOKS else None
+    day = looks.due_day(one.from_utc, planned, now_utc)
+    return day if planned <= MOST_LOOKS else None
 
 
 def planned_days(one: Experiment) -> int:
@@ -134,25 +128,10 @@ def _look(engine: Engine, channel: str, one: Experiment, now_utc: int) -> None:
             seen = compare(found, sums, one.control.name, arm, guardrail)
             if seen is None:
                 continue
-            name, m = name_of(guardrail), seen.margin
-            information = (max(abs(m.limit), m.se) / m.se) ** 2
-            before = [each for each in earlier if (each.arm, each.guardrail) == (arm, name)]
-            bound = looks.bound_of(before, day, information, planned_days(one), guardrail.alpha)
-            made.append(
-                Look(
-                    subject=subject,
-                    arm=arm,
-                    guardrail=name,
-                    day=day,
-                    networks=seen.networks,
-                    control=m.control,
-                    treatment=m.treatment,
-                    information=information,
-                    z=m.z,
-                    bound=bound,
-                    broken=int(m.z > bound and seen.harmed >= FEWEST_HARMED),
-                )
-            )
+            before = [each for each in earlier if each.arm == arm]
+            plan = Plan(day=day, days=planned_days(one), alpha=guardrail.alpha)
+            level = seen.margin.limit
+            made.append(looks.made(subject, arm, guardrail, before, plan, seen, level))
     looks.finish(engine, subject, day, made)
 
 
@@ -165,20 +144,10 @@ def _halt(
             continue
         if read_halted_arms(repo, channel).reason(one, look.arm) is None:
             signers[BRAKE]  # raises before the audit log gets an entry for each try
-            why = reason_of(look)
+            why = looks.reason_of(look, "control")
             subject = f"{channel} {one.id} {look.arm}"
             with audit.noted(engine, audit.SERVER, "experiment-halt", subject, reason=why):
                 halt_arm(repo, signers, channel, one, look.arm, why, by=audit.SERVER)
             _LOG.warning("halted arm %s of %s on %s: %s", look.arm, one.id, channel, why)
             yield look
         looks.note_halt(engine, look, now_utc)
-
-
-def reason_of(look: Look) -> str:
-    """Say why an arm is halted."""
-    metric, worse_by, _ = look.guardrail.split(" ")
-    return (
-        f"{metric} is {look.treatment:.4g}, {look.control:.4g} in control, and may be "
-        f"{float(worse_by):.0%} worse (day {look.day}, {look.networks} networks, "
-        f"z {look.z:.1f} above {look.bound:.1f})"
-    )

@@ -10,25 +10,30 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
+from pocketrec_bundle.settings.experiment_arms import Guardrail
+from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.statistics.sequential import sequential_bounds
+from pocketrec_server.halting.network_comparison import FEWEST_HARMED, Comparison
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import GUARD_DAY, GUARD_LOOK
 
+LATE_S = 3600
+"""A day is looked at so long after its end, when most of its events have arrived."""
 CLAIM_S = 900
 """A look that is not done after this time ended with its process; another one looks again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at one guardrail of one arm.
+    """One look at one guardrail of one arm, or of one release.
 
     Attributes:
-        subject: channel, experiment and salt.
-        arm: name of the arm.
+        subject: channel, experiment and salt; or channel, release and begin of its stage.
+        arm: name of the arm; `RELEASE` for a release.
         guardrail: metric, limit and alpha, as `name_of` writes them.
         day: days since the begin, from 1.
         networks: of the smaller arm.
-        control: metric of control, the mean over networks.
+        control: metric that the arm would have without an effect, the mean over networks.
         treatment: metric of the arm.
         information: as in `sequential_bounds`.
         z: standard errors beyond the limit.
@@ -49,6 +54,75 @@ class Look:
     bound: float
     broken: int
     halted_utc: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Place of a look in its plan.
+
+    Attributes:
+        day: of the look, 1..days.
+        days: planned looks.
+        alpha: one-sided error rate of all looks.
+    """
+
+    day: int
+    days: int
+    alpha: float
+
+
+def name_of(guardrail: Guardrail) -> str:
+    """Return a guardrail as a short text: a changed limit begins new looks."""
+    return f"{guardrail.metric} {guardrail.worse_by:g} {guardrail.alpha:g}"
+
+
+def due_day(begin_utc: int, days: int, now_utc: int) -> int | None:
+    """Return the day to look at now, from 1; None before the first one ended."""
+    day = min((now_utc - LATE_S - begin_utc) // DAY_S, days)
+    return int(day) if day >= 1 else None
+
+
+def end_of(begin_utc: int, day: int) -> int:
+    """Return the end of a day since a begin, unix seconds."""
+    return begin_utc + day * DAY_S
+
+
+def made(
+    subject: str,
+    arm: str,
+    guardrail: Guardrail,
+    earlier: Iterable[Look],
+    plan: Plan,
+    seen: Comparison,
+    level: float,
+) -> Look:
+    """Return today's look.
+
+    Args:
+        subject: of the look.
+        arm: of the look.
+        guardrail: the guardrail.
+        earlier: looks at the arm, the first day first.
+        plan: place of the look.
+        seen: what it found.
+        level: of the metric, whose information grows from look to look.
+    """
+    name, information = name_of(guardrail), seen.information(level)
+    before = [each for each in earlier if each.guardrail == name]
+    bound = bound_of(before, plan.day, information, plan.days, plan.alpha)
+    return Look(
+        subject=subject,
+        arm=arm,
+        guardrail=name,
+        day=plan.day,
+        networks=seen.networks,
+        control=seen.control,
+        treatment=seen.treatment,
+        information=information,
+        z=seen.margin.z,
+        bound=bound,
+        broken=int(seen.margin.z > bound and seen.harmed >= FEWEST_HARMED),
+    )
 
 
 def claim(engine: Engine, subject: str, day: int, now_utc: int) -> bool:
@@ -99,14 +173,32 @@ def latest(engine: Engine, subject: str) -> list[Look]:
     return [last[key] for key in sorted(last)]
 
 
-def text_of(look: Look) -> str:
+def text_of(look: Look, control: str = "control") -> str:
     """Describe a look in one line."""
     metric, worse_by, _ = look.guardrail.split(" ")
     return (
-        f"{look.arm}, day {look.day}: {metric} {look.treatment:.4g}, {look.control:.4g} in control "
-        f"({look.networks} networks); {float(worse_by):.0%} worse is tolerated; z {look.z:.2f} of "
-        f"{look.bound:.2f}"
+        f"{look.arm}, day {look.day}: {metric} {look.treatment:.4g}, {look.control:.4g} in "
+        f"{control} ({look.networks} networks); {float(worse_by):.0%} worse is tolerated; "
+        f"z {look.z:.2f} of {look.bound:.2f}"
     )
+
+
+def reason_of(look: Look, control: str) -> str:
+    """Say why an arm or a release is halted."""
+    metric, worse_by, _ = look.guardrail.split(" ")
+    return (
+        f"{metric} is {look.treatment:.4g}, {look.control:.4g} in {control}, and may be "
+        f"{float(worse_by):.0%} worse (day {look.day}, {look.networks} networks, "
+        f"z {look.z:.1f} above {look.bound:.1f})"
+    )
+
+
+def rounds(engine: Engine, rollout: str) -> set[str]:
+    """Return the subjects of a rollout that were looked at: its stages."""
+    column = GUARD_DAY.c.subject
+    query = select(column).where(column.startswith(rollout, autoescape=True)).distinct()
+    with engine.connect() as connection:
+        return set(connection.scalars(query))
 
 
 def note_halt(engine: Engine, look: Look, now_utc: int) -> None:
@@ -118,11 +210,15 @@ def note_halt(engine: Engine, look: Look, now_utc: int) -> None:
         connection.execute(open_ones.where(column.broken == 1).values(halted_utc=now_utc))
 
 
-def forget_others(connection: Connection, subjects: Iterable[str]) -> None:
-    """Delete the looks at all subjects but these."""
-    kept = list(subjects)
-    connection.execute(delete(GUARD_LOOK).where(GUARD_LOOK.c.subject.not_in(kept)))
-    connection.execute(delete(GUARD_DAY).where(GUARD_DAY.c.subject.not_in(kept)))
+def forget_others(
+    connection: Connection, subjects: Iterable[str], rollouts: Iterable[str] = ()
+) -> None:
+    """Delete the looks at all subjects but these, and those that begin with a rollout's name."""
+    kept, named = list(subjects), list(rollouts)
+    for table in (GUARD_LOOK, GUARD_DAY):
+        column = table.c.subject
+        others = [column.not_in(kept), *(~column.startswith(one, autoescape=True) for one in named)]
+        connection.execute(delete(table).where(*others))
 
 
 def bound_of(

@@ -7,6 +7,8 @@ Reports carry no proof, and one sender can invent any number of devices. So (doc
 - A device has one value of a metric, such as the share of its slates without a model.
 - A value above that of the third-highest network is cut to it.
 - The network that speaks most for a halt is left out.
+
+With the devices' past, changes are compared in place of values (docs/decisions/0034).
 """
 
 import math
@@ -25,11 +27,16 @@ from pocketrec_experiments.statistics.sums import Sums
 from pocketrec_server.halting.devices import Figures, Member
 
 Array = npt.NDArray[np.float64]
+ByInstall = Mapping[int, Figures]
 
 FEWEST_NETWORKS = 50
 """Minimum networks of each arm: with fewer, early bounds are crossed by chance too often."""
 FEWEST_HARMED = 3
 """Minimum networks in which the arm is beyond the limit, without the one that is left out."""
+BY_DAY = Metric(
+    name="conversion", title="Conversion", numerator="converted_days", denominator="days"
+)
+"""Conversion over periods of different length: days with one, as a share of the days of use."""
 _VALUE, _WEIGHT = "value", "weight"
 _MEAN = Ratio(numerator=_VALUE, denominator=_WEIGHT)
 
@@ -40,36 +47,52 @@ class Comparison:
 
     Attributes:
         margin: without the network that speaks most for a halt.
+        control: metric that the arm would have without an effect: that of control, or with a past,
+            the arm's own past and the change of control.
+        treatment: metric of the arm.
         networks: networks of the smaller arm.
         harmed: networks in which the arm is beyond the limit, without the one that is left out.
     """
 
     margin: Margin
+    control: float
+    treatment: float
     networks: int
     harmed: int
+
+    def information(self, level: float) -> float:
+        """Return the information about a level of the metric, as `sequential_bounds` uses it."""
+        return (max(abs(level), self.margin.se) / self.margin.se) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
-    """One row a network that has devices in the arm: its number, sum of values, sum of weights."""
+    """One row a network that has devices in the arm: its number, sums of values, past, weights."""
 
     networks: npt.NDArray[np.int64]
     rows: Array
 
     @property
     def means(self) -> Array:
-        return self.rows[:, 0] / self.rows[:, 1]
+        return self.rows[:, :2] / self.rows[:, 2:]
 
-    def without(self, network: int) -> Sums:
-        return Sums.of_rows((_VALUE, _WEIGHT), self.rows[self.networks != network])
+    def changed(self, share: float) -> "_Arm":
+        """Return the arm with `share` of the past taken off its values."""
+        values, past, weights = self.rows.T
+        return _Arm(self.networks, np.column_stack([values - share * past, past, weights]))
+
+    def without(self, network: int) -> Array:
+        kept: Array = self.rows[self.networks != network]
+        return kept
 
 
 def compare(
     found: Sequence[Member],
-    figures: Mapping[int, Figures],
+    figures: ByInstall,
     control: str,
     treatment: str,
     guardrail: Guardrail,
+    past: ByInstall | None = None,
 ) -> Comparison | None:
     """Compare two arms; None: too few networks, or nothing varies.
 
@@ -79,20 +102,25 @@ def compare(
         control: name of the arm.
         treatment: name of the arm.
         guardrail: metric and limit.
+        past: figures of the time before; None: values are compared, not changes. A device needs
+            both values.
     """
     metric = METRICS[guardrail.metric]
+    if past is not None and metric.name == BY_DAY.name:
+        metric = BY_DAY
     used = [one for one in found if one.install in figures]
     numbers = {name: n for n, name in enumerate(sorted({one.network for one in used}))}
     sizes = Counter(one.network for one in used)
     arms = {}
     for arm in (control, treatment):
         cells: dict[int, list[float]] = {}
-        for one in used:
+        for one in (each for each in used if each.arm == arm):
             value = _value(figures[one.install], metric)
-            if one.arm == arm and value is not None:
-                cell = cells.setdefault(numbers[one.network], [0.0, 0.0])
-                cell[0] += value / sizes[one.network]
-                cell[1] += 1 / sizes[one.network]
+            before = 0.0 if past is None else _value(past[one.install], metric)
+            if value is not None and before is not None:
+                cell = cells.setdefault(numbers[one.network], [0.0, 0.0, 0.0])
+                for at, each in enumerate((value, before, 1.0)):
+                    cell[at] += each / sizes[one.network]
         if len(cells) < FEWEST_NETWORKS:
             return None
         arms[arm] = _Arm(np.array(list(cells)), np.array(list(cells.values()), np.float64))
@@ -107,16 +135,16 @@ def _value(figures: Figures, metric: Metric) -> float | None:
 
 
 def _cut(control: _Arm, treatment: _Arm) -> tuple[_Arm, _Arm]:
-    """Cut the values of networks to that of the third-highest one."""
+    """Cut the values of networks, present and past, to the third-highest of a network."""
     highest: dict[int, float] = {}
     for arm in (control, treatment):
-        for network, mean in zip(arm.networks.tolist(), arm.means.tolist(), strict=True):
-            highest[network] = max(mean, highest.get(network, -math.inf))
+        for network, most in zip(arm.networks.tolist(), arm.means.max(axis=1), strict=True):
+            highest[network] = max(float(most), highest.get(network, -math.inf))
     cap = sorted(highest.values(), reverse=True)[FEWEST_HARMED - 1]
 
     def capped(arm: _Arm) -> _Arm:
-        values = np.minimum(arm.means, cap) * arm.rows[:, 1]
-        return _Arm(arm.networks, np.column_stack([values, arm.rows[:, 1]]))
+        values = np.minimum(arm.means, cap) * arm.rows[:, 2:]
+        return _Arm(arm.networks, np.column_stack([values, arm.rows[:, 2]]))
 
     return capped(control), capped(treatment)
 
@@ -124,28 +152,41 @@ def _cut(control: _Arm, treatment: _Arm) -> tuple[_Arm, _Arm]:
 def _compared(
     control: _Arm, treatment: _Arm, metric: Metric, guardrail: Guardrail
 ) -> Comparison | None:
+    """Compare arms by their networks.
+
+    With T and C the means of the arms, t and c those of their past, and f the tolerated factor, the
+    arm is beyond its limit if T is worse than f (t + C - c). So T - f t is compared with f (C - c).
+    Without a past t and c are 0.
+    """
     higher = bool(metric.is_higher_better)
     factor = 1 - guardrail.worse_by if higher else 1 + guardrail.worse_by
     sign = -1.0 if higher else 1.0
-    size = int(max(control.networks.max(), treatment.networks.max())) + 1
-    influence = np.zeros(size)  # on the distance to the limit, by network
-    for arm, weight in ((control, -factor * sign), (treatment, sign)):
-        values, weights = arm.rows.T
+    ours, theirs = treatment.changed(factor), control.changed(1.0)
+    influence = np.zeros(int(max(control.networks.max(), treatment.networks.max())) + 1)
+    for arm, weight in ((theirs, -factor * sign), (ours, sign)):  # on the distance, by network
+        values, _, weights = arm.rows.T
         mean = values.sum() / weights.sum()
         influence[arm.networks] += weight * (values - mean * weights) / weights.sum()
     most = int(influence.argmax())
     seen = margin(
-        control.without(most),
-        treatment.without(most),
+        _sums(theirs.without(most)),
+        _sums(ours.without(most)),
         _MEAN,
         worse_by=guardrail.worse_by,
         is_higher_better=higher,
     )
     if not math.isfinite(seen.z):
         return None
-    beyond = sign * (treatment.means - seen.limit) > 0
+    beyond = sign * (ours.means[:, 0] - seen.limit) > 0
+    value, past, weight = treatment.without(most).sum(axis=0)
     return Comparison(
         margin=seen,
+        control=seen.control + past / weight,
+        treatment=value / weight,
         networks=min(len(control.networks), len(treatment.networks)),
         harmed=int(beyond[treatment.networks != most].sum()),
     )
+
+
+def _sums(rows: Array) -> Sums:
+    return Sums.of_rows((_VALUE, _WEIGHT), rows[:, [0, 2]])

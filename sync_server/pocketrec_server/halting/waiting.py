@@ -14,15 +14,16 @@ from sqlalchemy import Engine
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import RUNNING, Experiment
 from pocketrec_bundle.settings.halted_arms import HaltedArms
-from pocketrec_bundle.settings.rollout import ACTIVE, Stage
+from pocketrec_bundle.settings.rollout import ACTIVE, FailureLimit, Stage
 from pocketrec_bundle.units import DAY_S
+from pocketrec_server.halting import looks
 from pocketrec_server.halting.circuit_breaker import (
     FEWEST_NETWORKS,
     networks_of,
     why_halt,
 )
-from pocketrec_server.halting.guard import name_of
-from pocketrec_server.halting.looks import Look
+from pocketrec_server.halting.looks import Look, name_of
+from pocketrec_server.halting.release_limits import guarded_stage, read_guardrails
 from pocketrec_server.repository.history import policy_history
 from pocketrec_server.repository.publish import read_halts
 
@@ -69,7 +70,7 @@ def next_step(steps: Sequence[float], percent: float) -> float | None:
 def of_experiment(
     one: Experiment,
     halted: HaltedArms,
-    looks: Sequence[Look],
+    latest: Sequence[Look],
     wait: Wait,
     since_utc: int,
     now_utc: float,
@@ -79,7 +80,7 @@ def of_experiment(
     Args:
         one: the experiment.
         halted: halted arms of its channel.
-        looks: the latest look at each guardrail of each arm.
+        latest: the latest look at each guardrail of each arm.
         wait: conditions.
         since_utc: begin of the present stage.
         now_utc: unix seconds.
@@ -97,39 +98,71 @@ def of_experiment(
     for arm in one.arms:
         if (why := halted.reason(one, arm.name)) is not None:
             return Verdict(why=f"arm {arm.name} is halted: {why}", is_harm=True)
-    found = {(look.arm, look.guardrail): look for look in looks}
+    found = {(look.arm, look.guardrail): look for look in latest}
     for arm in one.arms[1:]:
         for guardrail in one.guardrails:
-            what = f"{guardrail.metric} of arm {arm.name}"
             look = found.get((arm.name, name_of(guardrail)))
-            if look is None:
-                return Verdict(why=f"{what} was not compared yet: too few networks")
-            if look.z > look.bound:
-                return Verdict(why=f"{what} is beyond its limit", is_harm=True)
-            if look.networks < wait.networks:
-                return Verdict(why=f"{what}: {look.networks} of {wait.networks} networks")
-            if one.from_utc + look.day * DAY_S < since_utc + wait.days * DAY_S:
-                return Verdict(why=f"{what}: no look {wait.days:g} days after the last stage yet")
+            what = f"{guardrail.metric} of arm {arm.name}"
+            verdict = _of_look(what, look, wait, one.from_utc, since_utc)
+            if verdict.why is not None:
+                return verdict
+    return Verdict()
+
+
+def _of_look(what: str, look: Look | None, wait: Wait, begin_utc: int, since_utc: int) -> Verdict:
+    """Judge the latest look at one guardrail.
+
+    Args:
+        what: is compared, for people.
+        look: the latest look, or None.
+        wait: conditions.
+        begin_utc: begin of the days that the looks count.
+        since_utc: begin of the present stage.
+    """
+    if look is None:
+        return Verdict(why=f"{what} was not compared yet: too few networks")
+    if look.z > look.bound:
+        return Verdict(why=f"{what} is beyond its limit", is_harm=True)
+    if look.networks < wait.networks:
+        return Verdict(why=f"{what}: {look.networks} of {wait.networks} networks")
+    if looks.end_of(begin_utc, look.day) < since_utc + wait.days * DAY_S:
+        return Verdict(why=f"{what}: no look {wait.days:g} days after the last stage yet")
     return Verdict()
 
 
 def of_release(repo: Path, engine: Engine, channel: str, stage: Stage, wait: Wait) -> Verdict:
-    """Judge the present stage of a release by its failure limit.
+    """Judge the present stage of a release by its failure limit and the channel's guardrails.
 
     Raises:
-        InputError: the release has no failure limit, so it is never judged, or it is not active.
+        InputError: the release has no failure limit and no guardrail applies to it, so it is never
+            judged, or it is not active.
         RepositoryInvalidError: the repository is missing or damaged.
     """
     if stage.state != ACTIVE:
         raise InputError(f"{stage.name}: is {stage.state}, so no device installs it.")
-    limit = stage.most_failures
-    if limit is None:
+    guarded = guarded_stage(repo, channel, stage, time.time())
+    if stage.most_failures is None and guarded is None:
         raise InputError(
-            f"{stage.name}: has no failure limit. Set it: pocketrec rollout stage {stage.name} "
-            "--halt-above 0.05"
+            f"{stage.name}: has no failure limit, and no guardrail compares it. Set a limit: "
+            f"pocketrec rollout stage {stage.name} --halt-above 0.05"
         )
     if (halted := read_halts(repo, channel).reason(stage.manifest)) is not None:
         return Verdict(why=f"is halted: {halted}", is_harm=True)
+    if guarded is not None:
+        found = {look.guardrail: look for look in looks.latest(engine, guarded.subject)}
+        for guardrail in read_guardrails(repo, channel).guardrails:
+            look, begin = found.get(name_of(guardrail)), guarded.begin_utc
+            verdict = _of_look(guardrail.metric, look, wait, begin, begin)
+            if verdict.why is not None:
+                return verdict
+    if (limit := stage.most_failures) is not None:
+        return _of_failures(repo, engine, channel, stage, limit, wait)
+    return Verdict()
+
+
+def _of_failures(
+    repo: Path, engine: Engine, channel: str, stage: Stage, limit: FailureLimit, wait: Wait
+) -> Verdict:
     networks = networks_of(engine, channel, stage.manifest, limit)
     if (why := why_halt(limit, networks)) is not None:
         return Verdict(why=why, is_harm=True)

@@ -21,6 +21,7 @@ from pocketrec_bundle.settings.rollout import KILLED, PAUSED
 from pocketrec_server.admin.statistics import devices_now
 from pocketrec_server.experiments.halted_arms import running_arms
 from pocketrec_server.halting.outcomes import Health, healths
+from pocketrec_server.halting.release_limits import RELEASE_DIGITS
 from pocketrec_server.repository.channel_status import LiveChannel, live
 from pocketrec_server.repository.standing import (
     ENDED,
@@ -32,8 +33,6 @@ from pocketrec_server.repository.standing import (
     standings,
 )
 
-RELEASE_DIGITS = 16
-"""Hex digits of a manifest's hash in the label `release`; request events have as many."""
 STATES = {
     LIVE: "live",
     KEPT: "kept",
@@ -50,7 +49,7 @@ _LOG = logging.getLogger("pocketrec_server")
 
 
 def label_of(manifest: str) -> str:
-    """Return the value of the label `release` for the hash of a manifest."""
+    """Return the label `release` of a manifest's hash: as many digits as request events have."""
     return manifest[:RELEASE_DIGITS]
 
 

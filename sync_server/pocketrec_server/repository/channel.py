@@ -2,6 +2,7 @@
 
 channels/CHANNEL/policy.json        the rollout policy, see `pocketrec_bundle.settings.rollout`
 channels/CHANNEL/experiments.json   the experiments, see `pocketrec_bundle.settings.experiments`
+channels/CHANNEL/guardrails.json    see `pocketrec_bundle.settings.release_guardrails`
 channels/CHANNEL/<sha256>.json      the manifest of each live release; its custom fields are TIMES
 channels/CHANNEL/deltas/...         see deltas.py
 """
@@ -18,6 +19,7 @@ from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import Manifest, parse_manifest
 from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_bundle.settings.release_guardrails import ReleaseGuardrails
 from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas
@@ -55,6 +57,7 @@ class Channel:
         self.name, self._repo, self._state = name, repo, state
         self._policy_path = f"channels/{name}/policy.json"
         self._experiments_path = f"channels/{name}/experiments.json"
+        self._guardrails_path = f"channels/{name}/guardrails.json"
 
     @property
     def targets(self) -> Mapping[str, TargetFile]:
@@ -82,6 +85,22 @@ class Channel:
             BundleInvalidError: devices would reject them.
         """
         path, data = self._experiments_path, experiments.to_bytes()
+        self._state.edit(self.name).targets[path] = blobs.store(self._repo, path, data)
+
+    def guardrails(self) -> ReleaseGuardrails:
+        """Read the guardrails of the channel's releases. Before the first one it has no target."""
+        target = self.targets.get(self._guardrails_path)
+        if target is None:
+            return ReleaseGuardrails(channel=self.name)
+        return ReleaseGuardrails.from_bytes(blobs.read(self._repo, target))
+
+    def set_guardrails(self, guardrails: ReleaseGuardrails) -> None:
+        """Set the guardrails of the channel's releases, beside its policy.
+
+        Raises:
+            BundleInvalidError: the server would reject them.
+        """
+        path, data = self._guardrails_path, guardrails.to_bytes()
         self._state.edit(self.name).targets[path] = blobs.store(self._repo, path, data)
 
     @property
@@ -127,7 +146,7 @@ class Channel:
     def set_policy(self, policy: RolloutPolicy, new_deltas: Mapping[str, TargetFile]) -> None:
         """Set the policy, the manifests of its releases, and the deltas that lead to them.
 
-        The channel's experiments stay as they are.
+        The channel's experiments and guardrails stay as they are.
 
         Args:
             policy: the new policy.
@@ -138,8 +157,9 @@ class Channel:
             BundleInvalidError: devices would reject the policy.
         """
         targets = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
-        if (experiments := self.targets.get(self._experiments_path)) is not None:
-            targets[self._experiments_path] = experiments
+        for path in (self._experiments_path, self._guardrails_path):
+            if (kept := self.targets.get(path)) is not None:
+                targets[path] = kept
         for stage in policy.releases:
             path = self._manifest_path(stage.manifest)
             if path not in self.targets:

@@ -23,6 +23,7 @@ from pocketrec_server.repository.roles import ROOT
 from pocketrec_server.repository.state import State
 
 DAYS = 7.0
+_SETTINGS = ("/policy.json", "/experiments.json", "/guardrails.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,4 +105,4 @@ def _named(repo: Path, path: Path) -> Iterator[Path]:
 
 
 def _is_manifest(path: str) -> bool:
-    return path.count("/") == 2 and not path.endswith(("/policy.json", "/experiments.json"))
+    return path.count("/") == 2 and not path.endswith(_SETTINGS)

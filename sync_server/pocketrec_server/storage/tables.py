@@ -261,8 +261,9 @@ DELIVERY = Table(
     Column("error", Text, nullable=False),
 )
 
-# Devices that reported an exposure, the first of each. subject: experiment and the first digits of
-# its salt. network: keyed hash of the network that sent it, another key for each subject.
+# Devices that guardrails compare, the first report of each. subject: experiment and the first
+# digits of its salt; or channel, release and begin of a stage of a rollout (then `arm` is empty).
+# network: keyed hash of the network that sent it, another key for each subject.
 EXPOSED = Table(
     "exposed",
     METADATA,

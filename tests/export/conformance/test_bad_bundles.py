@@ -16,7 +16,7 @@ OTHER = {"delta", "experiment_sums", "experiments", "rollout", "halts"}
 """Codes of faults outside bundles."""
 NO_READERS = {"copies", "delta", "files", "halts", "locks", "rollout", "writer"}
 NO_READERS |= {"app_versions", "experiment", "experiment_arms", "experiment_sums"}
-NO_READERS |= {"experiments", "form", "heads"}
+NO_READERS |= {"experiments", "form", "heads", "release_guardrails"}
 """Modules that refuse faults outside bundles."""
 RACES = {("arrays.py", "cannot be read"), ("reader.py", "cannot be read")}
 """Refusals of a file that goes between two looks at it: no folder can show them."""

@@ -6,18 +6,23 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pocketrec_bundle.settings.experiment import PAUSED
+from pocketrec_bundle.settings.experiment_arms import Guardrail
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_server.experiments import signing
+from pocketrec_server.halting.release_limits import change_guardrails
 from pocketrec_server.repository import blobs, state
 from pocketrec_server.repository.publish import halt, refresh
 
 PATH = "channels/stable/experiments.json"
+OTHERS = ("experiments", "guardrails")
+"""Targets of a channel that version 0.1 does not know; no device asks for the second one."""
 OF_0_1_0 = "2bede1953661b55e279c5fa964510ad0b201bbe3"
 """The last commit of version 0.1.0, which has no tag."""
 ONE_SYNC = """
@@ -93,15 +98,19 @@ def old_sync(request, site, monkeypatch):
 def test_an_app_of_version_0_1_0_syncs_from_a_channel_with_experiments(site, old_sync):
     """Policy, halts and manifests are all that it asks for; kills and halts reach it."""
     site.start({"release": "1"})
+    limits = (Guardrail(metric="ctr", worse_by=0.05, alpha=0.01),)
+    change_guardrails(
+        site.repo, site.signers, "stable", lambda before: replace(before, guardrails=limits)
+    )
     assert old_sync()[:2] == ("updated", "0")
-    assert not any("experiments" in path for path in site.asked) and site.asked
+    assert not any(name in path for name in OTHERS for path in site.asked) and site.asked
     site.change("1", percent=100)
     assert old_sync()[:2] == ("updated", "1")
     site.change("1", state="killed")
     assert old_sync()[:2] == ("updated", "0")
     assert site.halt("treatment")
     assert old_sync()[0] == "current"
-    assert not any("experiments" in path for path in site.asked)
+    assert not any(name in path for name in OTHERS for path in site.asked)
     halt(site.repo, site.signers, "stable", site.manifest("0"), "bad")
     _, has, why = old_sync("new phone")
     assert has is None and "halted (bad)" in why
