@@ -57,7 +57,7 @@ def advance(
     from pocketrec_server.experiments.halted_arms import read_halted_arms
     from pocketrec_server.halting import waiting
     from pocketrec_server.halting.guard import subject_of
-    from pocketrec_server.halting.looks import latest
+    from pocketrec_server.halting.looks import of_last_day
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     one, now = find(signing.read_experiments(repo, channel), experiment), time.time()
@@ -69,7 +69,7 @@ def advance(
             verdict = waiting.of_experiment(
                 one,
                 read_halted_arms(repo, channel),
-                latest(engine, subject_of(channel, one)),
+                of_last_day(engine, subject_of(channel, one))[1],
                 waiting.Wait(networks=networks, days=days),
                 waiting.experiment_since(repo, channel, one),
                 now,

@@ -36,29 +36,33 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     found = read_experiments(repo, channel)
     value = facts(found, read_halted_arms(repo, channel), time.time())
     for one, each in zip(value["experiments"], found.experiments, strict=True):
-        one["looks"] = _looks(repo, channel, database, each)
+        one["looks"], one["not_looked"] = _looks(repo, channel, database, each)
     return value
 
 
-def _looks(repo: Path, channel: str, database: str, one: "Experiment") -> list[dict[str, Any]]:
+def _looks(
+    repo: Path, channel: str, database: str, one: "Experiment"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the last looks at the guardrails, and texts of those that could not be made."""
     from pocketrec_server.errors import DatabaseInvalidError
-    from pocketrec_server.halting.guard import subject_of
+    from pocketrec_server.halting.guard import not_looked_texts, subject_of
     from pocketrec_server.halting.looks import latest, text_of
     from pocketrec_server.storage.database import default_url, is_there, open_database
 
     if not one.guardrails or not is_there(database or default_url(repo)):
-        return []
+        return [], []
     try:
         engine = open_database(database or default_url(repo))
     except DatabaseInvalidError:
         if database:
             raise
-        return []
+        return [], []
     try:
         found = latest(engine, subject_of(channel, one))
+        missing = not_looked_texts(engine, channel, one)
     finally:
         engine.dispose()
-    return [asdict(look) | {"text": text_of(look)} for look in found]
+    return [asdict(look) | {"text": text_of(look)} for look in found], missing
 
 
 def say(repo: Path, channel: str, as_json: bool, database: str = "") -> None:
@@ -103,6 +107,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
                 yield f"{one['id']}: arm {arm['name']} is halted: {arm['halted']}"
         for look in one.get("looks", ()):
             yield f"{one['id']}: {look['text']}"
+        for text in one.get("not_looked", ()):
+            yield f"{one['id']}: {text}"
     if found["holdout"]:
         yield f"{found['holdout']['share'] * 100:g}% of the devices are in no experiment (holdout)"
 

@@ -27,7 +27,7 @@ from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.experiments import changes, signing
 from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.experiments.results import Results, read_results
-from pocketrec_server.halting.guard import subject_of
+from pocketrec_server.halting.guard import not_looked_texts, subject_of
 from pocketrec_server.halting.looks import latest, text_of
 from pocketrec_server.http.openapi import TEXT, Schema, described, record
 from pocketrec_server.repository.channel_status import live, name_of
@@ -253,7 +253,10 @@ def _row(one: Experiment, channel: str, now: float) -> Row:
             for arm in one.arms
             if (why := read_halted_arms(shared.repo, channel).reason(one, arm.name)) is not None
         },
-        looks=[text_of(look) for look in latest(shared.engine, subject_of(channel, one))],
+        looks=[
+            *(text_of(look) for look in latest(shared.engine, subject_of(channel, one))),
+            *not_looked_texts(shared.engine, channel, one),
+        ],
     )
 
 

@@ -101,6 +101,16 @@ def subject_of(channel: str, one: Experiment) -> str:
     return f"{channel} {one.id} {one.salt}"
 
 
+def not_looked_texts(engine: Engine, channel: str, one: Experiment) -> list[str]:
+    """Describe the guardrails that the last look could not compare.
+
+    Raises:
+        SQLAlchemyError: the database failed.
+    """
+    pairs = [(arm.name, looks.name_of(each)) for arm in one.arms[1:] for each in one.guardrails]
+    return looks.not_looked(engine, subject_of(channel, one), pairs)
+
+
 def due_day(one: Experiment, now_utc: int) -> int | None:
     """Return the day to look at now, from 1; None before the first or after the last one."""
     planned = planned_days(one)

@@ -5,15 +5,19 @@ asked for: the first one to claim a day looks, and its figures stay.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pocketrec_bundle.settings.experiment_arms import Guardrail
 from pocketrec_bundle.units import DAY_S
-from pocketrec_experiments.statistics.sequential import sequential_bounds
-from pocketrec_server.halting.network_comparison import FEWEST_HARMED, Comparison
+from pocketrec_experiments.statistics.sequential import sequential_bounds, spending
+from pocketrec_server.halting.network_comparison import (
+    FEWEST_HARMED,
+    FEWEST_NETWORKS,
+    Comparison,
+)
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import GUARD_DAY, GUARD_LOOK
 
@@ -21,6 +25,9 @@ LATE_S = 3600
 """A day is looked at so long after its end, when most of its events have arrived."""
 CLAIM_S = 900
 """A look that is not done after this time ended with its process; another one looks again."""
+KEPT_SHARE = 0.9
+"""Fewer networks than this share of the last look's were lost with the database: a restored backup
+has none. Erasures alone do not remove so many in a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +116,7 @@ def made(
     """
     name, information = name_of(guardrail), seen.information(level)
     before = [each for each in earlier if each.guardrail == name]
-    bound = bound_of(before, plan.day, information, plan.days, plan.alpha)
+    bound = bound_of(before, plan.day, information, plan.days, plan.alpha, networks=seen.networks)
     return Look(
         subject=subject,
         arm=arm,
@@ -173,6 +180,34 @@ def latest(engine: Engine, subject: str) -> list[Look]:
     return [last[key] for key in sorted(last)]
 
 
+def of_last_day(engine: Engine, subject: str) -> tuple[int | None, list[Look]]:
+    """Return the last day that was looked at, and its looks; None before the first day."""
+    column = GUARD_DAY.c
+    query = select(func.max(column.day)).where(column.subject == subject, column.done == 1)
+    with engine.connect() as connection:
+        day = connection.scalar(query)
+    return day, [look for look in looks(engine, subject) if look.day == day]
+
+
+def not_looked(engine: Engine, subject: str, pairs: Collection[tuple[str, str]]) -> list[str]:
+    """Describe the guardrails that the last look could not compare.
+
+    Args:
+        engine: the database.
+        subject: of the looks.
+        pairs: arm and guardrail, as `name_of` writes it, of all that are looked at.
+    """
+    day, last = of_last_day(engine, subject)
+    if day is None:
+        return []
+    there = {(look.arm, look.guardrail) for look in last}
+    return [
+        f"{arm}, day {day}: no look at {guardrail.split(' ')[0]}: fewer than {FEWEST_NETWORKS}"
+        " networks in an arm, or nothing varies"
+        for arm, guardrail in sorted(set(pairs) - there)
+    ]
+
+
 def text_of(look: Look, control: str = "control") -> str:
     """Describe a look in one line."""
     metric, worse_by, _ = look.guardrail.split(" ")
@@ -222,9 +257,18 @@ def forget_others(
 
 
 def bound_of(
-    before: Iterable[Look], day: int, information: float, planned_days: int, alpha: float
+    before: Iterable[Look],
+    day: int,
+    information: float,
+    planned_days: int,
+    alpha: float,
+    *,
+    networks: int,
 ) -> float:
     """Return the bound of today's look, after the earlier looks at the same guardrail.
+
+    Where networks were lost, looks begin again with what the earlier ones left of alpha: they are
+    independent of those, so one sequence with fixed correlations would have too low bounds.
 
     Args:
         before: earlier looks, the first day first.
@@ -232,9 +276,25 @@ def bound_of(
         information: of today's look.
         planned_days: of the experiment.
         alpha: one-sided error rate of all looks.
+        networks: of today's look.
     """
-    made = {look.day: look.information for look in before if look.day < day} | {day: information}
+    earlier = [look for look in before if look.day < day]
+    counts = [*(look.networks for look in earlier), networks]
+    start = _after_loss(counts)
+    if start:
+        alpha -= spending(earlier[start - 1].day / planned_days, alpha)
+    made = {look.day: look.information for look in earlier[start:]} | {day: information}
     days = sorted(made)
     rising = list(itertools.accumulate((made[each] for each in days), max))
     fractions = [each / planned_days for each in days]
     return sequential_bounds(fractions, alpha=alpha, sides=1, information=rising).z[-1]
+
+
+def _after_loss(networks: Sequence[int]) -> int:
+    """Return the place of the first look after the last loss of networks; 0 without any."""
+    losses = (
+        at + 1
+        for at, (old, new) in enumerate(itertools.pairwise(networks))
+        if new < KEPT_SHARE * old
+    )
+    return max(losses, default=0)

@@ -80,7 +80,7 @@ def of_experiment(
     Args:
         one: the experiment.
         halted: halted arms of its channel.
-        latest: the latest look at each guardrail of each arm.
+        latest: those of the last day that was looked at.
         wait: conditions.
         since_utc: begin of the present stage.
         now_utc: unix seconds.

@@ -1,12 +1,12 @@
 """Arms are compared by networks: error rate by simulation, and what one network can do."""
 
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 import numpy as np
 import pytest
 
 from pocketrec_bundle.settings.experiment_arms import Guardrail
-from pocketrec_experiments.statistics.sequential import sequential_bounds
+from pocketrec_experiments.statistics.sequential import sequential_bounds, spending
 from pocketrec_server.halting.devices import Figures, Member
 from pocketrec_server.halting.looks import Look, bound_of
 from pocketrec_server.halting.network_comparison import FEWEST_NETWORKS, compare
@@ -119,24 +119,41 @@ def test_conversion_is_worse_if_lower():
     assert more is not None and more.margin.z < -5
 
 
+def past_look(day, networks=60):
+    return Look(
+        subject="",
+        arm="",
+        guardrail="",
+        day=day,
+        networks=networks,
+        control=0.0,
+        treatment=0.0,
+        information=100.0 * day,
+        z=0.0,
+        bound=0.0,
+        broken=0,
+    )
+
+
 def test_looks_that_are_made_spend_and_days_without_a_look_do_not():
-    made = [
-        Look(
-            subject="",
-            arm="",
-            guardrail="",
-            day=day,
-            networks=60,
-            control=0.0,
-            treatment=0.0,
-            information=100.0 * day,
-            z=0.0,
-            bound=0.0,
-            broken=0,
-        )
-        for day in range(1, 8)
-    ]
+    made = [past_look(day) for day in range(1, 8)]
     daily = sequential_bounds([d / 10 for d in range(1, 9)], alpha=0.05, sides=1)
-    assert bound_of(made, 8, 800.0, 10, 0.05) == pytest.approx(daily.z[-1])
-    assert bound_of([], 8, 800.0, 10, 0.05) < daily.z[-1]
-    assert bound_of(made, 7, 700.0, 10, 0.05) == pytest.approx(daily.z[-2])  # the same look again
+    today = {"networks": 60}
+    assert bound_of(made, 8, 800.0, 10, 0.05, **today) == pytest.approx(daily.z[-1])
+    assert bound_of([], 8, 800.0, 10, 0.05, **today) < daily.z[-1]
+    # The same look again:
+    assert bound_of(made, 7, 700.0, 10, 0.05, **today) == pytest.approx(daily.z[-2])
+
+
+def test_after_a_loss_of_networks_looks_share_what_the_earlier_ones_left_of_alpha():
+    made = [past_look(day, networks=200) for day in range(1, 8)]
+    left = 0.05 - spending(0.7, 0.05)
+    first = NormalDist().inv_cdf(1 - spending(0.8, left))
+    bound = bound_of(made, 8, 90.0, 10, 0.05, networks=60)
+    assert bound == pytest.approx(first, abs=1e-6)
+    assert bound > bound_of([], 8, 90.0, 10, 0.05, networks=60)
+    few_erased = bound_of(made, 8, 800.0, 10, 0.05, networks=185)
+    assert few_erased == pytest.approx(bound_of(made, 8, 800.0, 10, 0.05, networks=200))
+    again = [*made, past_look(8, networks=60)]
+    pair = sequential_bounds([0.8, 0.9], alpha=left, sides=1, information=[800.0, 900.0])
+    assert bound_of(again, 9, 900.0, 10, 0.05, networks=70) == pytest.approx(pair.z[-1])

@@ -13,20 +13,33 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from click.testing import CliRunner
 from sqlalchemy import MetaData, func, select
 
+from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.admin.services import services
 from pocketrec_server.app import create_app
+from pocketrec_server.copies import seal
+from pocketrec_server.copies.backup import back_up
+from pocketrec_server.copies.restore import restore
+from pocketrec_server.events import ingest
 from pocketrec_server.events.export import export_events
 from pocketrec_server.events.rate_limit import LIMITS as UPLOADS
+from pocketrec_server.events.uploads import Upload
 from pocketrec_server.experiments import signing
 from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.halting import guard, looks
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage import database
-from pocketrec_server.storage.database import connect, upgrade, writing
+from pocketrec_server.storage.database import (
+    connect,
+    default_url,
+    open_database,
+    upgrade,
+    writing,
+)
 from pocketrec_server.storage.tables import (
     EVENT,
     EXPERIMENT_SUMS,
@@ -124,7 +137,7 @@ def sums_of(one, n, *, seq=1, **more):
 class Server:
     """The app over a database, with an experiment whose fifth day has ended."""
 
-    def __init__(self, repo, signers, url):
+    def __init__(self, repo, signers, url, percent=100):
         self.repo, self.signers = repo, signers
         self.now = int(time.time())
         self.begin = self.now - 5 * DAY_S - guard.LATE_S
@@ -139,6 +152,7 @@ class Server:
                 {"name": ARMS[1], "share": 0.5, "flags": {"new": True}},
             ],
             "guardrails": [{"metric": "fallback_share", "worse_by": 0.1, "alpha": 0.01}],
+            "percent": percent,
         }
         self.one = signing.start(repo, signers, "stable", plan, now_utc=self.begin)
         self._ids = itertools.count()
@@ -236,6 +250,42 @@ def test_a_guardrail_halts_an_arm_and_its_rows_go_with_the_experiment(server, tm
     guard.once(server.repo, server.engine, server.signers, ended)
     assert [server.count(each) for each in (EXPOSED, GUARD_DAY, GUARD_LOOK)] == [0, 0, 0]
     assert server.count(EVENT) == 11 * (PHONES - 1)
+
+
+def test_after_a_restore_no_arm_is_halted_or_judged_on_lost_networks(founded, tmp_path):
+    """A backup has no networks (docs/decisions/0033), so the next look finds too few."""
+    repo, signers = founded
+    first = Server(repo, signers, default_url(repo), percent=50)
+    for n in range(PHONES):
+        first.phone(n, ARMS[n % 2], fallbacks=int(n % 3 == 0))
+    assert guard.once(repo, first.engine, signers, first.now) == []
+    subject = guard.subject_of("stable", first.one)
+    (before,) = looks.looks(first.engine, subject)
+    seal.make_backup_key(tmp_path / "key")
+    back_up(repo, first.engine, tmp_path / "b.tar", tmp_path / "key" / "backup.pem")
+    first.close()
+
+    back = tmp_path / "back"
+    restore(tmp_path / "b.tar", back, tmp_path / "key" / "backup.pub")
+    engine = open_database(default_url(back))
+    assert looks.looks(engine, subject) == [before]
+    upload = Upload(install_id="f" * 32, batch=None, events=[])
+    ingest.store(engine, upload, now=first.now)  # the restored server goes on
+    assert guard.once(back, engine, signers, first.now + DAY_S) == []
+    assert read_halted_arms(back, "stable").halted == ()
+    assert looks.looks(engine, subject) == [before]
+    (text,) = guard.not_looked_texts(engine, "stable", first.one)
+    assert text.startswith("treatment, day 6: no look at fallback_share: fewer than 50 networks")
+    engine.dispose()
+
+    run = CliRunner().invoke
+    where = ["--repo", str(back), "--channel", "stable"]
+    shown = run(main, ["experiment", "status", *where])
+    assert shown.exit_code == 0 and f"blend: {text}" in shown.stdout, shown.output
+    words = ["experiment", "advance", "blend", "--steps", "50,100", "--networks", "50"]
+    waits = run(main, [*words, "--days", "0", *where, "--keys", str(tmp_path / "keys")])
+    assert waits.exit_code == 0, waits.output
+    assert "not compared yet: too few networks" in waits.output
 
 
 def test_sums_are_stored_released_once_erased_and_forgotten(server, tmp_path):
