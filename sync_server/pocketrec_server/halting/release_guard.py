@@ -60,12 +60,19 @@ def once(
 def looks_at(repo: Path, engine: Engine, channel: str, stage: Stage) -> list[str]:
     """Describe the latest looks at the present stage of a release, a line a guardrail.
 
+    More lines name the guardrails that the last look could not compare.
+
     Raises the errors of `guarded_stages` and SQLAlchemyError.
     """
     guarded = guarded_stage(repo, channel, stage, time.time())
     if guarded is None:
         return []
-    return [looks.text_of(one, CONTROL) for one in looks.latest(engine, guarded.subject)]
+    guardrails = read_guardrails(repo, channel).guardrails
+    pairs = [(RELEASE, looks.name_of(each)) for each in guardrails]
+    return [
+        *(looks.text_of(one, CONTROL) for one in looks.latest(engine, guarded.subject)),
+        *looks.not_looked(engine, guarded.subject, pairs),
+    ]
 
 
 def alpha_of(alpha: float, stage: int) -> float:

@@ -149,7 +149,7 @@ def of_release(repo: Path, engine: Engine, channel: str, stage: Stage, wait: Wai
     if (halted := read_halts(repo, channel).reason(stage.manifest)) is not None:
         return Verdict(why=f"is halted: {halted}", is_harm=True)
     if guarded is not None:
-        found = {look.guardrail: look for look in looks.latest(engine, guarded.subject)}
+        found = {look.guardrail: look for look in looks.of_last_day(engine, guarded.subject)[1]}
         for guardrail in read_guardrails(repo, channel).guardrails:
             look, begin = found.get(name_of(guardrail)), guarded.begin_utc
             verdict = _of_look(guardrail.metric, look, wait, begin, begin)

@@ -140,7 +140,7 @@ class Server:
     def __init__(self, repo, signers, url, percent=100):
         self.repo, self.signers = repo, signers
         self.now = int(time.time())
-        self.begin = self.now - 5 * DAY_S - guard.LATE_S
+        self.begin = self.now - 5 * DAY_S - looks.LATE_S
         self.engine = connect(url)
         upgrade(self.engine)
         self.app = create_app(Settings(repo=repo, database_url=url, log_requests=False))
