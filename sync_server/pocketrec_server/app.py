@@ -24,6 +24,7 @@ from pocketrec_server.delivery.hints import Hints, hint_routes
 from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.events import uploads
 from pocketrec_server.events.routes import event_routes
+from pocketrec_server.expired import Expired
 from pocketrec_server.halting import guard
 from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.release_limits import watched
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> Flask:
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
     processes.attend()
     app.before_request(processes.attend)  # in a server that forks after this call
+    app.before_request(Expired(repo, engine).attend)
     if settings.keys is not None:  # after `watch`, which configures the logs
         renewal.keep_fresh(repo, signers, threading.Event())
         guard.watch(repo, engine, signers, threading.Event())

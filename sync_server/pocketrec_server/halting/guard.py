@@ -27,6 +27,7 @@ from pocketrec_server.halting import looks, release_guard
 from pocketrec_server.halting.devices import figures, members
 from pocketrec_server.halting.looks import Look, Plan
 from pocketrec_server.halting.network_comparison import compare
+from pocketrec_server.halting.release_limits import guarded_stages
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.roles import BRAKE, TARGETS, channels_of
@@ -78,22 +79,38 @@ def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Loo
         SQLAlchemyError: the database failed.
     """
     halted: list[Look] = []
-    subjects: list[str] = []
-    exposed: list[str] = []
-    for channel in channels_of(state.load(repo).targets[TARGETS]):
-        for one in read_experiments(repo, channel).experiments:
-            if not one.runs(max(now_utc, one.from_utc)):
-                continue
-            subjects.append(subject_of(channel, one))
-            exposed.append(exposures.subject_of(one.id, one.salt))
-            if one.guardrails and not one.interleave:
-                _look(engine, channel, one, now_utc)
-                halted += _halt(repo, engine, signers, channel, one, now_utc)
-    stages, made = release_guard.once(repo, engine, signers, now_utc)
+    for channel, one in _running(repo, now_utc):
+        if one.guardrails and not one.interleave:
+            _look(engine, channel, one, now_utc)
+            halted += _halt(repo, engine, signers, channel, one, now_utc)
+    halted += release_guard.once(repo, engine, signers, now_utc)
+    forget_ended(repo, engine, now_utc)
+    return halted
+
+
+def forget_ended(repo: Path, engine: Engine, now_utc: int) -> None:
+    """Delete exposures and looks of experiments and stages of rollouts that have ended.
+
+    Raises:
+        PocketRecError: the repository cannot be read.
+        SQLAlchemyError: the database failed; nothing was deleted.
+    """
+    running, stages = _running(repo, now_utc), guarded_stages(repo, now_utc)
+    exposed = [exposures.subject_of(one.id, one.salt) for _, one in running]
     with writing(engine) as connection:
         exposures.forget_others(connection, [*exposed, *(one.subject for one in stages)])
+        subjects = [subject_of(channel, one) for channel, one in running]
         looks.forget_others(connection, subjects, [one.rollout for one in stages])
-    return halted + made
+
+
+def _running(repo: Path, now_utc: int) -> list[tuple[str, Experiment]]:
+    """Return the channel of each experiment that runs or will run, and the experiment."""
+    return [
+        (channel, one)
+        for channel in channels_of(state.load(repo).targets[TARGETS])
+        for one in read_experiments(repo, channel).experiments
+        if one.runs(max(now_utc, one.from_utc))
+    ]
 
 
 def subject_of(channel: str, one: Experiment) -> str:

@@ -36,25 +36,22 @@ MOST_STAGES = 20
 _LOG = logging.getLogger("pocketrec_server")
 
 
-def once(
-    repo: Path, engine: Engine, signers: Signers, now_utc: int
-) -> tuple[list[GuardedStage], list[Look]]:
+def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Look]:
     """Make the looks that are due, and halt the releases that broke a guardrail.
 
     Returns:
-        The guarded stages, and the looks for which a release was halted.
+        The looks for which a release was halted.
 
     Raises:
         PocketRecError: the repository cannot be read, or a halt cannot be signed; the next call
             tries again.
         SQLAlchemyError: the database failed.
     """
-    stages = guarded_stages(repo, now_utc)
     halted: list[Look] = []
-    for one in stages:
+    for one in guarded_stages(repo, now_utc):
         _look(repo, engine, one, now_utc)
         halted += _halt(repo, engine, signers, one, now_utc)
-    return stages, halted
+    return halted
 
 
 def looks_at(repo: Path, engine: Engine, channel: str, stage: Stage) -> list[str]:

@@ -1,6 +1,5 @@
 """POST /v1/sums: sums of an experiment from one device. DELETE /v1/sums/ID: erase them."""
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from pocketrec_bundle.encoding.strict_json import matches
 from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_sums import BODY_BYTES, SCHEMA, SUMS_ID, DeviceSums
-from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.http.networks import network_of
@@ -48,7 +46,6 @@ def sums_routes(
     )
     for result in ("stored", "older", "refused"):
         received.labels(result)
-    sweep = _Sweep()
 
     @routes.post("/v1/sums")
     @described(
@@ -85,8 +82,6 @@ def sums_routes(
         now, network = time.time(), network_of(request.remote_addr or "")
         stored = store.store(engine, body, until_utc, limits, now, network)
         received.labels("stored" if stored else "older").inc()
-        if sweep.is_due(now):
-            store.forget_old(engine, now)
         return jsonify(stored=stored)
 
     @routes.delete("/v1/sums/<sums_id>")
@@ -133,18 +128,3 @@ def _experiment(repo: Path, body: DeviceSums) -> Experiment:
     if found is None or found.salt != body.salt or found.arm(body.arm) is None:
         raise UploadRefusedError(409, "the channel has no such experiment, salt or arm")
     return found
-
-
-class _Sweep:
-    """Schedule of the deletion of old sums: once a day in each process."""
-
-    def __init__(self) -> None:
-        self._next, self._lock = 0.0, threading.Lock()
-
-    def is_due(self, now: float) -> bool:
-        """Return whether it is time; True for one thread per day."""
-        with self._lock:
-            is_due = now >= self._next or self._next > now + DAY_S
-            if is_due:
-                self._next = now + DAY_S
-            return is_due

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
-from sqlalchemy import MetaData, func, select
+from sqlalchemy import MetaData, func, select, text
 
 from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
@@ -342,3 +342,30 @@ def test_servers_that_release_a_day_at_once_show_the_same_noise(server):
             )
         )
     assert all(each == made[0] for each in made) and server.count(SUMS_RELEASE) == 1
+
+
+def test_expired_rows_go_without_keys_and_without_an_upload(server, monkeypatch):
+    """The server has no keys, so nobody looks at guardrails; phones send nothing any more."""
+    server.phone(1, "control", fallbacks=0)
+    assert server.send(sums_of(server.one, 1)) == (200, True)
+    client = server.app.test_client()
+    kept = server.one.until_utc + store.KEPT_DAYS * DAY_S
+    for now, left in (
+        (server.now + 2, (1, 1)),
+        (server.one.until_utc + 1, (0, 1)),
+        (kept - 1, (0, 1)),
+        (kept + DAY_S, (0, 0)),
+    ):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert client.get("/healthz").status_code == 200
+        assert (server.count(EXPOSED), server.count(EXPERIMENT_SUMS)) == left
+    monkeypatch.undo()
+
+
+def test_a_failed_deletion_is_logged_and_fails_no_request(server, monkeypatch, caplog):
+    with writing(server.engine) as connection:
+        connection.execute(text("ALTER TABLE experiment_sums RENAME TO elsewhere"))
+    assert server.app.test_client().get("/v1/sums").status_code == 405
+    assert "rows that have expired were not deleted" in caplog.text
+    with writing(server.engine) as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO experiment_sums"))
