@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import check_free
+from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import Meta
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.reader import Bundle
@@ -79,7 +80,8 @@ def export_bundle(
             Nothing was written.
         ConversionFailedError: a model cannot be converted to fp32.
         RunInvalidError: the run is incomplete, or has no final fit and `fit` asks for it.
-        InputError: `out` exists, or the name or the campaigns are invalid.
+        InputError: `out` exists, the run has objectives or a formula, or the name or the campaigns
+            are invalid.
 
     Example:
         >>> report = export_bundle(run=Path("run"), out=Path("release"), name="shop-1")
@@ -91,6 +93,12 @@ def export_bundle(
     fit = fit or RunFolder(run).shipped
     evaluation = load_trained(run)
     recipe = evaluation.recipe
+    if evaluation.objectives is not None:
+        raise InputError(
+            f"{run}: the run has objectives or a formula, which need bundle format 3, and this "
+            "version writes formats 1 and 2. Evaluate the run, or train without [[objectives]] and "
+            "ranker.formula to export."
+        )
     told = checked_gain(recipe, run, force=force)
     version = recipe.export.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:

@@ -1,5 +1,7 @@
 """The model card's sections of quality: heads of the ranker, hits by training events."""
 
+from collections.abc import Mapping
+
 from pocketrec_training.evaluation.quality import Quality
 from pocketrec_training.metrics.segments import FEW_EVENTS
 
@@ -8,7 +10,8 @@ def sections(quality: Quality | None) -> str:
     """Return the sections as Markdown; empty for a run that was not evaluated."""
     if quality is None:
         return ""
-    return _heads(quality) + "".join(_hits(quality, setting) for setting in quality.item_hits)
+    hits = (_hits(quality, setting) for setting in quality.item_hits)
+    return "".join((_heads(quality), _value_heads(quality), *hits))
 
 
 def _heads(quality: Quality) -> str:
@@ -29,6 +32,32 @@ Of the evaluation fit, on lists that retrieval returned for {quality.split} case
 {rows}
 
 """
+
+
+def _value_heads(quality: Quality) -> str:
+    if not quality.value_heads:
+        return ""
+    rows = "\n".join(
+        f"| {head} | {m['unit'] or m['kind']} | {m['cases']} | {m['positives']} "
+        f"| {m['mean_predicted']:.4f} | {m['mean_actual']:.4f} "
+        + "".join(f"| {_between(m[key])} " for key in ("rmse", "spearman", "spearman_positive"))
+        + "|"
+        for head, m in quality.value_heads.items()
+    )
+    return f"""## Heads of values
+Of the evaluation fit, on the same lists. Values and RMSE are in the unit; outcomes are capped as \
+in training. In brackets: 95% intervals.
+
+| head | unit | candidates | above 0 | predicted | observed | RMSE | Spearman | Spearman above 0 |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+
+"""
+
+
+def _between(estimate: Mapping[str, float | None]) -> str:
+    value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
+    return value if estimate["value"] is None else f"{value} ({low} to {high})"
 
 
 def _hits(quality: Quality, setting: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pocketrec_bundle.declared.fitted import FILE as FEATURES_FILE
+from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
 from pocketrec_training.data import columns as col
 from pocketrec_training.errors import RunInvalidError
 
@@ -84,6 +85,11 @@ class RunFolder:
     def features(self) -> Path:
         """Declared features, as the models read them; missing without any."""
         return self.path / FEATURES_FILE
+
+    @property
+    def objectives(self) -> Path:
+        """What the heads mean, and the formula; missing without objectives and formula."""
+        return self.path / OBJECTIVES_FILE
 
     @property
     def report(self) -> Path:

@@ -30,6 +30,7 @@ from pocketrec_training.fits.save import save_fit, save_refit
 from pocketrec_training.monitoring.experiment_log import ExperimentLog
 from pocketrec_training.monitoring.stopping import cap_warning
 from pocketrec_training.neighbours.choose import choose_neighbours
+from pocketrec_training.ranker.objectives import fit_objectives
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import RunFolder
@@ -104,6 +105,9 @@ def _train(
     check_split(recipe, data, str(data_dir))
     check_heads(recipe, data, str(data_dir))
     check_features(recipe, data.items, str(data_dir))
+    objectives, facts = fit_objectives(recipe, data, str(data_dir))
+    for fact in facts:
+        print(fact.sentence(), file=sys.stderr)  # noqa: T201
     settled, choice = recipe, choose_neighbours(recipe, data)
     if choice is not None:
         settled = replace(recipe, neighbours=choice.config)
@@ -132,6 +136,8 @@ def _train(
             spec,
             data,
             work / "retrieval.npz",
+            objectives=objectives,
+            facts=facts,
             caps=(towers_cap * (1.0 - part - refit_part), ranker_cap * (1.0 - part)),
             previous=previous,
             logs=logs,

@@ -10,14 +10,17 @@ import numpy as np
 
 import pocketrec_training.ranker.model as ranker_model
 from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data.dataset import Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.neighbours.fit import load_neighbours
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
+from pocketrec_training.ranker.outcomes import outcomes_of
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import MODELS, TOWERS, Fit, RunFolder
@@ -40,6 +43,7 @@ class TrainedRun:
     Attributes:
         item_vectors: float32 [n_items, d] in canonical row order.
         declared: declared features of items.
+        objectives: what the heads mean, and the formula; None without objectives and formula.
         fit: which of the run's fits this is.
         refit: folder of an evaluation fit's refit; None: it has none.
     """
@@ -53,6 +57,7 @@ class TrainedRun:
     ranker: keras.Model
     neighbours: Neighbours | None
     declared: FittedFeatures = NO_FEATURES
+    objectives: Objectives | None = None
     fit: Fit = "evaluation"
     refit: Path | None = None
 
@@ -89,6 +94,7 @@ class TrainedRun:
             neighbours=self.neighbours,
             repeats=self.recipe.rerank.repeats,
             baskets=self.recipe.split.kind != "leave_last",
+            outcomes=outcomes_of(self.objectives, self.recipe, data.items),
         )
 
     def item_vectors_for(self, items: Items) -> Floats32:
@@ -117,7 +123,8 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
         declared = NO_FEATURES
         if run.features.is_file():
             declared = FittedFeatures.from_json(json.loads(run.features.read_bytes()))
-    except (OSError, ValueError, KeyError) as err:
+        objectives = _read_objectives(run.objectives, spec)
+    except (OSError, ValueError, KeyError, BundleInvalidError) as err:
         raise _damaged(run.path, err) from err
     refit = run.refit.path
     return TrainedRun(
@@ -125,10 +132,18 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
         spec=spec,
         items=load_items(run_dir),
         declared=declared,
+        objectives=objectives,
         fit=fit,
         refit=refit if refit.is_dir() else None,
         **_read_parts(run, MODELS, spec),
     )
+
+
+def _read_objectives(path: Path, spec: FeatureSpec) -> Objectives | None:
+    if not path.is_file():
+        return None
+    value = json.loads(path.read_bytes())
+    return Objectives.from_json(value, spec.heads, spec.numeric, spec.event_types)
 
 
 def _read_parts(run: RunFolder, names: tuple[str, ...], spec: FeatureSpec) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def command(
     _item_hits(found)
     _values(found)
     _heads(found)
+    _value_heads(found)
     click.echo(f"written: {evaluation.report}")
     print_next("export", run, "--out", beside(run, "run", "bundle"))
 
@@ -131,6 +132,28 @@ def _values(found: dict[str, Any]) -> None:
             for method, each in m["ndcg@20"].items():
                 between = f"[{each['low']:.4f}, {each['high']:.4f}]"
                 click.echo(f"{method:<21}{each['value']:>9.4f}{between:>18}")
+
+
+def _value_heads(found: dict[str, Any]) -> None:
+    if not found.get("value_heads"):
+        return
+    click.echo("heads of values: 95% intervals in brackets")
+    click.echo(
+        f"{'head':<12}{'predicted':>11}{'observed':>11}{'RMSE':>30}{'Spearman':>27}"
+        f"{'Spearman above 0':>27}"
+    )
+    for head, m in found["value_heads"].items():
+        rmse, every, above = (
+            "-"
+            if m[key]["value"] is None
+            else "{value:.4f} [{low:.4f}, {high:.4f}]".format(**m[key])
+            for key in ("rmse", "spearman", "spearman_positive")
+        )
+        unit = f" ({m['unit']})" if m["unit"] else ""
+        click.echo(
+            f"{head:<12}{m['mean_predicted']:>11.4f}{m['mean_actual']:>11.4f}{rmse:>30}"
+            f"{every:>27}{above:>27}{unit}"
+        )
 
 
 def _heads(found: dict[str, Any]) -> None:

@@ -69,7 +69,8 @@ class Dataset:
 
     User u owns positions offsets[u]:offsets[u+1] of `rows` (item rows), `events` (codes), `ts`
     (unix seconds) and `fold` (TRAIN, VALID or TEST). `values` is float64, nan where an event has
-    none; None if the recipe has no event type whose value is an amount or seconds.
+    none; None if the recipe has no event type whose value is an amount or seconds, and
+    no objective that reads values.
     """
 
     items: Items
@@ -193,7 +194,8 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         # One moment a fold: all that a user has in training, then what is held out.
         ts = ts.max() + drawn.astype(np.int64)
     rows, events, ts = rows[order], events[order], ts[order]
-    values = _values(table[col.VALUE])[order] if has_weights(recipe.events) else None
+    valued = has_weights(recipe.events) or any(one.kind != "binary" for one in recipe.objectives)
+    values = _values(table[col.VALUE])[order] if valued else None
     return Dataset(
         items=items,
         user_ids=user_ids,

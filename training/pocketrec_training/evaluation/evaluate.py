@@ -29,11 +29,12 @@ from pocketrec_training.evaluation.methods import ShippedMethod
 from pocketrec_training.evaluation.previous import Previous, previous_gain, read_previous
 from pocketrec_training.evaluation.quality import write_quality
 from pocketrec_training.evaluation.question import Question, read_question
-from pocketrec_training.evaluation.ranking import ranking_figures
+from pocketrec_training.evaluation.ranking import asked_lists, ranking_figures
 from pocketrec_training.evaluation.report import render
 from pocketrec_training.evaluation.result import Evaluation, evaluation_of
 from pocketrec_training.evaluation.retrieval import newcomer_segment, retrieval_figures, what_ships
 from pocketrec_training.evaluation.validation_lists import ValidationLists, validation_lists
+from pocketrec_training.evaluation.value_heads import value_heads
 from pocketrec_training.evaluation.value_ndcg import value_figures
 from pocketrec_training.metrics.case_file import write_cases
 from pocketrec_training.metrics.cases import Setting
@@ -156,7 +157,10 @@ def _found(
         "left_out": answers.left_out,
     }
     validation = validation_lists(question)
-    found["ranking"], left_out = ranking_figures(question, candidates, validation)
+    asked = asked_lists(question, candidates)
+    found["ranking"], left_out = ranking_figures(question, candidates, validation, asked)
+    if predicted := value_heads(trained.objectives, asked, seed):
+        found["value_heads"] = predicted
     found["importance"], shuffled = measured_importance(question, validation)
     found["protocol"] |= {
         "threshold": _threshold_told(question, validation),

@@ -6,7 +6,7 @@ with the same information share their importance.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ from pocketrec_training.evaluation.validation_lists import ValidationLists
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.significance import paired_bootstrap
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
+from pocketrec_training.ranker.realised import list_quality, realised, scores_of
 
 MOST_CANDIDATES = 40_000
 """Bounds the cost: 200 lists of 200 candidates, scored `REPEATS` times for each feature."""
@@ -81,11 +82,11 @@ def feature_importance(
         seed: of the shuffles; each feature is shuffled in the same ways.
     """
     inputs, real = candidates.flat(lists), lists.real
-    whole = _Quality.of(ranker, inputs, lists, candidates.spec)
+    whole = _Quality.of(ranker, inputs, lists, candidates)
     found = []
     for feature in features_of(candidates.spec, inputs):
         losses = [
-            whole.less(_Quality.of(ranker, inputs | changed, lists, candidates.spec))
+            whole.less(_Quality.of(ranker, inputs | changed, lists, candidates))
             for changed in _shuffles(inputs, real, feature, seed)
         ] or [whole.less(whole)]
         ndcg = np.mean([one.ndcg for one in losses], axis=0)
@@ -114,7 +115,10 @@ def measured_importance(
     if cross_fit is not None:
         lists = lists.take(np.flatnonzero(validation.folds == 0))
     lists = lists.take(np.arange(min(len(lists), MOST_CANDIDATES // lists.rows.shape[1])))
-    if not (lists.labels[..., 0][lists.real] > 0).any():
+    made = validation.candidates
+    if not (lists.labels[..., 0][lists.real] > 0).any() or not (
+        realised(made.spec, lists, made.objectives).any()
+    ):
         return [], ""
     ranker = question.trained.ranker if cross_fit is None else cross_fit.rankers[0]
     asked = (
@@ -164,14 +168,24 @@ class _Quality:
 
     @classmethod
     def of(
-        cls, ranker: keras.Model, inputs: Inputs, lists: CandidateLists, spec: FeatureSpec
+        cls,
+        ranker: keras.Model,
+        inputs: Inputs,
+        lists: CandidateLists,
+        candidates: CandidateGenerator,
     ) -> "_Quality":
         """Score the inputs, [n * m, ...]."""
+        spec, objectives = candidates.spec, candidates.objectives
         found = _scores(ranker, inputs, lists)
         labels, first = lists.labels[..., 0][lists.real], found[..., 0][lists.real]
         scores = found @ np.array(spec.head_weights)
+        if objectives is not None:  # a shuffled column counts in the formula too
+            numeric = inputs["item_numeric"].reshape(lists.numeric.shape)
+            shown = replace(lists, numeric=numeric)
+            scores = scores_of(spec, shown, found, objectives)
+            labels = (labels > 0).astype(np.float32)
         return cls(
-            ndcg=metrics.ndcg_by_list(scores, lists.labels[..., 0], lists.real),
+            ndcg=list_quality(spec, scores, lists, objectives),
             auc=metrics.roc_auc(labels, first),
             log_loss=metrics.log_loss(labels, first),
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.objectives import final_scores
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics.cases import Cases, Setting
 from pocketrec_training.metrics.ranks import BlockScorer, RankedTargets
@@ -54,6 +55,7 @@ def two_stage(
         cross_fit: for validation cases, so that no ranker meets a user it learned from.
     """
     spec, weights = trained.spec, np.array(trained.spec.head_weights)
+    objectives = trained.objectives
 
     def score(block: list[tuple[int, int]]) -> np.ndarray:
         vectors = user_vectors(trained.user_tower, trained.item_vectors, spec, data, block)
@@ -77,7 +79,10 @@ def two_stage(
                 together = {
                     name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]
                 }
-                found = np.asarray(ranker.predict_on_batch(together)) @ weights
+                outputs = np.asarray(ranker.predict_on_batch(together))
+                found = outputs @ weights
+                if objectives is not None:
+                    found = final_scores(spec, objectives, outputs, together["item_numeric"]).scores
                 ranked[np.repeat(at, [len(each) for each in rows]), np.concatenate(rows)] = found
         return ranked
 

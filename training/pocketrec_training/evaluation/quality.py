@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Quality:
         split: whose events were measured.
         ranker, threshold: which ranker answered, and how the thresholds of F1 were chosen.
         heads: by head, see `pocketrec_training.evaluation.ranking`.
+        value_heads: by head, see `pocketrec_training.evaluation.value_heads`; without the bins.
         item_hits: by setting, see `pocketrec_training.metrics.segments.hits_by_events`.
     """
 
@@ -30,6 +31,7 @@ class Quality:
     threshold: str
     heads: Mapping[str, Any]
     item_hits: Mapping[str, Any]
+    value_heads: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_quality(run_dir: Path, found: Mapping[str, Any]) -> None:
@@ -44,6 +46,10 @@ def write_quality(run_dir: Path, found: Mapping[str, Any]) -> None:
             for head, m in found["ranking"].items()
         },
         item_hits=found["item_hits"],
+        value_heads={
+            head: {name: value for name, value in m.items() if name != "bins"}
+            for head, m in found.get("value_heads", {}).items()
+        },
     )
     write_atomic(RunFolder(run_dir).quality, canonical_json(asdict(kept)))
 

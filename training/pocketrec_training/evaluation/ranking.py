@@ -1,5 +1,6 @@
 """Quality of the ranker's probabilities, head by head, on the lists that retrieval offers."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,30 @@ MOST_CASES = 5_000
 """A million candidates: enough for any of the figures, and 20 s on one core."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedLists:
+    """Lists of the cases that are asked about; outputs: float32 [n, m, H], the heads'."""
+
+    cases: list[Case]
+    lists: CandidateLists
+    outputs: Floats32
+
+
+def asked_lists(question: Question, candidates: CandidateGenerator) -> AskedLists:
+    """Retrieve and score the list of one case a user, of at most `MOST_CASES` users."""
+    cases = _cases(question)
+    lists = candidates.lists_for(cases)
+    outputs = held.probabilities(question, candidates, cases, lists, question.unseen)
+    return AskedLists(cases=cases, lists=lists, outputs=outputs)
+
+
 def ranking_figures(
-    question: Question, candidates: CandidateGenerator, validation: ValidationLists
+    question: Question,
+    candidates: CandidateGenerator,
+    validation: ValidationLists,
+    asked: AskedLists | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return classification metrics of each head, and why a head has none.
+    """Return classification metrics of each binary head, and why a head has none.
 
     Candidates are those of one case a user, of at most `MOST_CASES` users, drawn by the seed.
 
@@ -29,14 +50,17 @@ def ranking_figures(
         candidates: retrieval of the fit that answers.
         validation: lists on which each head's threshold was chosen. Users of a fold that are
             asked about themselves get the threshold of the other folds.
+        asked: the lists, if they are made already.
     """
-    cases = _cases(question)
-    lists = candidates.lists_for(cases)
-    found = held.probabilities(question, candidates, cases, lists, question.unseen)
+    asked = asked or asked_lists(question, candidates)
+    cases, lists, found = asked.cases, asked.lists, asked.outputs
+    objectives = candidates.objectives
     limits = _limits(question, cases, validation)
     figures: dict[str, Any] = {}
     left_out = []
     for h, head in enumerate(question.trained.spec.heads):
+        if objectives is not None and objectives.heads[h].kind != "binary":
+            continue
         taken = lists.labels[..., h][lists.real] > 0
         if taken.all() or not taken.any():
             left_out.append(

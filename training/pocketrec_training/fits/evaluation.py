@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.data.features.declared import fit_features
 from pocketrec_training.data.splits.check import tied_last_share
@@ -17,6 +18,8 @@ from pocketrec_training.monitoring.experiment_log import ExperimentLog
 from pocketrec_training.neighbours.fit import fit_neighbours
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.fit import fit_ranker
+from pocketrec_training.ranker.objectives import ObjectiveFacts
+from pocketrec_training.ranker.outcomes import outcomes_of
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.towers.fit import fit_towers
 from pocketrec_training.towers.item_content import item_inputs
@@ -31,6 +34,8 @@ def fit_evaluation(
     data: Dataset,
     checkpoint: Path,
     *,
+    objectives: Objectives | None = None,
+    facts: tuple[ObjectiveFacts, ...] = (),
     caps: tuple[float, float],
     previous: TrainedRun | None,
     logs: Sequence[ExperimentLog],
@@ -42,6 +47,8 @@ def fit_evaluation(
         spec: features and vocabularies.
         data: sequences with their folds.
         checkpoint: file of the towers' unfinished work.
+        objectives: of the recipe, fitted to `data`; None without any.
+        facts: about them, for the report.
         caps: minutes of towers and ranker, 0 = none.
         previous: run of a warm start, which fits the recipe.
         logs: receive the curves.
@@ -82,6 +89,7 @@ def fit_evaluation(
         neighbours=neighbours,
         repeats=recipe.rerank.repeats,
         baskets=recipe.split.kind != "leave_last",
+        outcomes=outcomes_of(objectives, recipe, data.items),
     )
     keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
     fitted = fit_ranker(recipe, spec, candidates, caps[1])
@@ -113,6 +121,7 @@ def fit_evaluation(
         last_ts=int(data.ts.max()),
         leak_check=fitted.leak_check,
         alignment=alignment,
+        objectives=facts,
     )
     return Fitted(
         recipe=recipe,
@@ -121,6 +130,7 @@ def fit_evaluation(
         item_vectors=table,
         neighbours=neighbours,
         declared=towers.declared,
+        objectives=objectives,
         models=(user_tower, item_tower, fitted.ranker),
         cross_fit=fitted.cross_fit,
     )

@@ -77,5 +77,6 @@ def fit_final(
         item_vectors=aligned.table,
         neighbours=fit_neighbours(first.recipe.neighbours, everything),
         declared=first.declared,
+        objectives=first.objectives,
         models=(aligned.user_tower, aligned.item_tower, ranker.ranker),
     )

@@ -62,7 +62,7 @@ def fit_final_ranker(
         at = np.flatnonzero(folds == fold)
         model = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
         logits[at] = score(model, candidates, lists.take(at))
-    calibrate(made.ranker, fit_curves(recipe.ranker, logits, lists))
+    calibrate(made.ranker, fit_curves(recipe.ranker, logits, lists, evaluation.objectives))
     return FinalRanker(ranker=made.ranker, lists=len(lists), seconds=time.monotonic() - started)
 
 

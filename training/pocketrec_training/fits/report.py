@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from pocketrec_training.monitoring.counted_time import StoppedBy
 from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
+from pocketrec_training.ranker.objectives import ObjectiveFacts
 from pocketrec_training.warm_start.align import Alignment
 
 
@@ -60,6 +61,7 @@ class TrainReport:
         leak_check: which of the ranker's features were tried with another future.
         alignment: how far items moved, after a warm start.
         final: the fit that ships; None with `--no-final`.
+        objectives: what the training events have for each objective.
         neighbour_choice: what `neighbours.kind = "auto"` chose, in a sentence; "" without it.
 
     Example:
@@ -93,6 +95,7 @@ class TrainReport:
     alignment: Alignment | None = None
     final: FinalReport | None = None
     neighbour_choice: str = ""
+    objectives: tuple[ObjectiveFacts, ...] = ()
 
 
 def read_report(path: Path) -> TrainReport:

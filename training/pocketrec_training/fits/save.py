@@ -14,6 +14,7 @@ from pocketrec_bundle.disk.files import canonical_json, replace_dir
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data import columns as col
 from pocketrec_training.fits.report import FinalReport, TrainReport
 from pocketrec_training.neighbours.fit import save_neighbours
@@ -33,6 +34,7 @@ class Fitted(Generic[Report]):
     Attributes:
         item_vectors: float32 [n_items, d].
         declared: declared features; without any, the run has no file of them.
+        objectives: with their formula; without any, the run has no file of them.
         models: in the order of `MODELS`.
         cross_fit: rankers for validation figures; None in a final fit.
     """
@@ -45,6 +47,7 @@ class Fitted(Generic[Report]):
     declared: FittedFeatures
     models: tuple[keras.Model, keras.Model, keras.Model]
     cross_fit: CrossFit | None = None
+    objectives: Objectives | None = None
 
 
 def save_fit(
@@ -65,6 +68,8 @@ def save_fit(
     partial.feature_spec.write_bytes(canonical_json(fitted.spec.to_json()))
     if fitted.declared.items:
         partial.features.write_bytes(canonical_json(fitted.declared.to_json()))
+    if fitted.objectives is not None:
+        partial.objectives.write_bytes(canonical_json(fitted.objectives.to_json()))
     partial.report.write_text(json.dumps(asdict(fitted.report), indent=2))
     for name in (col.ITEMS_FILE, col.INTERACTIONS_FILE, col.REPORT_FILE):
         if tables is not None and (tables / name).is_file():

@@ -95,6 +95,23 @@ def ndcg_by_list(
     return found
 
 
+def gain_by_list(
+    scores: NDArray[Any], gains: NDArray[Any], real: NDArray[np.bool_], k: int = 10
+) -> Floats64:
+    """DCG@k of lists whose items have gains of any size, in their unit, float64 [n].
+
+    Args:
+        scores: [n, m].
+        gains: [n, m], 0 or more.
+        real: [n, m], False where a list has no item.
+        k: number of ranks that count.
+    """
+    order = np.argsort(-np.where(real, scores, -np.inf), axis=1, kind="stable")
+    found = np.take_along_axis(gains, order, axis=1)[:, :k].astype(np.float64)
+    values: Floats64 = found @ (1.0 / np.log2(np.arange(found.shape[1]) + 2.0))
+    return values
+
+
 def interval(values: Floats64, seed: int, draws: int = 1000) -> dict[str, float]:
     """Return the mean and its 95% bootstrap interval over cases (Efron 1979, percentile)."""
     return intervals({"": values}, seed, draws)[""]

@@ -54,7 +54,9 @@ def isotonic(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> Curve:
     the knots are quantiles of the positives' scores, where the evidence is, and each piece's slope
     is at least `_LEAST_SLOPE`, so that no step makes ties.
     """
-    line, positives = platt(logits, labels), logits[labels > 0].astype(np.float64)
+    is_binary = bool(((labels == 0) | (labels == 1)).all())
+    line = (platt if is_binary else fractional)(logits, labels)
+    positives = logits[labels > 0].astype(np.float64)
     if len(positives) < 10 * KNOTS:
         return line  # a piece would rest on a handful of events
     knots = np.unique(np.quantile(positives, np.linspace(0.02, 0.98, KNOTS)))
@@ -69,10 +71,11 @@ def isotonic(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> Curve:
         odds = pieces @ weights
         rates = 1.0 / (1.0 + np.exp(-odds))
         return (
-            float(np.mean(np.logaddexp(0.0, odds) - labels * odds)),
-            pieces.T @ (rates - labels) / len(x),
+            float(np.mean(np.logaddexp(0.0, odds) - labels * odds)) * scaled,
+            pieces.T @ (rates - labels) / len(x) * scaled,
         )
 
+    scaled = 1.0 if is_binary else 1.0 / float(labels.mean())  # see `fractional`
     start = np.append(np.full(KNOTS + 1, line.scale), line.shift)
     bounds = [(_LEAST_SLOPE, None)] * (KNOTS + 1) + [(None, None)]
     *found, shift = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
@@ -82,6 +85,32 @@ def isotonic(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> Curve:
         knots=knots * found[0] + shift,
         slopes=np.diff(found) / found[0],
     )
+
+
+def fractional(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> Curve:
+    """Fit two numbers to labels 0..1 by fractional logit (Papke and Wooldridge 1996).
+
+    The mean of what it returns is that of the labels. Labels of 0 alone, or a score that points
+    backwards: identity.
+    """
+    none, x = np.zeros(KNOTS), logits.astype(np.float64)
+    plain = Curve(scale=1.0, shift=0.0, knots=none, slopes=none)
+    if not 0 < float(labels.sum()) < len(labels):
+        return plain
+
+    def loss(weights: Floats64) -> tuple[float, Floats64]:
+        odds = x * weights[0] + weights[1]
+        away = 1.0 / (1.0 + np.exp(-odds)) - labels
+        value = float(np.mean(np.logaddexp(0.0, odds) - labels * odds))
+        return value * scaled, np.array([np.mean(away * x), np.mean(away)]) * scaled
+
+    # A mean of a millionth of the largest value has losses that the solver takes for 0.
+    scaled = 1.0 / float(labels.mean())
+    start = np.array([1.0, np.log(labels.mean()) - np.log(np.mean(1.0 / (1.0 + np.exp(-x))))])
+    scale, shift = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    if scale <= 0:
+        return plain
+    return Curve(scale=float(scale), shift=float(shift), knots=none, slopes=none)
 
 
 FITS = {"platt": platt, "isotonic": isotonic}

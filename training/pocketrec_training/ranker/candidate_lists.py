@@ -18,6 +18,7 @@ from pocketrec_bundle.candidates import extra_candidates, merged
 from pocketrec_bundle.features import FeatureSpec, History, used_rows
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, votes_of
+from pocketrec_bundle.objectives import Objectives
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
 from pocketrec_training.data.dataset import TRAIN, Dataset
 from pocketrec_training.data.features.columns import (
@@ -26,6 +27,7 @@ from pocketrec_training.data.features.columns import (
     release_popularity,
 )
 from pocketrec_training.metrics.ranks import best_rows
+from pocketrec_training.ranker.outcomes import Outcomes
 from pocketrec_training.towers.user_vectors import user_vectors
 
 Case = tuple[int, int]
@@ -44,7 +46,7 @@ class CandidateLists:
         rows: int32 [n, m], rows of the items, best first.
         numeric: float32 [n, m, M], item features.
         pair: float32 [n, m, P], features of user and item.
-        labels: float32 [n, m, H], for each head.
+        labels: float32 [n, m, H], for each head: 0 or 1; of objectives, values / scale, 0..1.
         real: bool [n, m], mask; False if the catalogue is too small to fill the list.
     """
 
@@ -86,6 +88,7 @@ class CandidateGenerator:
         neighbours: Neighbours | None = None,
         repeats: bool = False,
         baskets: bool = False,
+        outcomes: Outcomes | None = None,
     ) -> None:
         """Compute the item columns of the features.
 
@@ -98,7 +101,9 @@ class CandidateGenerator:
             repeats: whether items of the history can be recommended again.
             baskets: whether a user's events of one time are one case with several positives;
                 otherwise each event is a case.
+            outcomes: objectives, which label the lists; None: "engage" and "like" do.
         """
+        self.outcomes = outcomes
         self.spec, self.data, self.table = spec, data, table
         self.user_tower, self.baskets, self.repeats = user_tower, baskets, repeats
         self.items = ItemColumns(
@@ -117,7 +122,13 @@ class CandidateGenerator:
             neighbours=self.items.neighbours,
             repeats=self.repeats,
             baskets=self.baskets,
+            outcomes=self.outcomes,
         )
+
+    @property
+    def objectives(self) -> Objectives | None:
+        """What the heads mean, with the formula; None without objectives and formula."""
+        return None if self.outcomes is None else self.outcomes.objectives
 
     def latest_cases(self, fold: int, limit: int) -> list[Case]:
         """Return (user, position) of a fold's events, or baskets' first events; newest first.
@@ -227,11 +238,25 @@ class CandidateGenerator:
         return rows[np.lexsort((rows, -scores[rows]))]
 
     def _labels(self, case: Case, rows: NDArray[np.int32]) -> Floats32:
-        wanted, gains = self._outcome(case)
         labels = np.zeros((len(rows), len(self.spec.heads)), np.float32)
-        for row, gain in zip(wanted, gains, strict=True):
-            labels[rows == row] = gain
+        if self.outcomes is not None and self.outcomes.declared:
+            last = self._basket(case)[1]
+            found = self.outcomes.labels(self.data, self.spec.event_types, case, last)
+            for row, gain in zip(*found, strict=True):
+                labels[rows == row] = gain
+            return labels
+        for row, gains in zip(*self._outcome(case), strict=True):
+            labels[rows == row] = gains
         return labels
+
+    def _basket(self, case: Case) -> tuple[int, int]:
+        """Return first and last (exclusive) place of the next event, or basket, of all events."""
+        user, end = case
+        at, stop = int(self.data.offsets[user]) + end, int(self.data.offsets[user + 1])
+        last = at + 1
+        while self.baskets and last < stop and self.data.ts[last] == self.data.ts[at]:
+            last += 1
+        return at, last
 
     def _outcome(self, case: Case) -> tuple[list[int], list[list[float]]]:
         """Return the rows of the user's next events, and their labels for each head.
@@ -239,11 +264,7 @@ class CandidateGenerator:
         A like counts only together with an event. So both heads are probabilities of the same case,
         and their weighted sum orders by expected value.
         """
-        user, end = case
-        at, stop = int(self.data.offsets[user]) + end, int(self.data.offsets[user + 1])
-        last = at + 1
-        while self.baskets and last < stop and self.data.ts[last] == self.data.ts[at]:
-            last += 1
+        at, last = self._basket(case)
         types = self.spec.event_types
         like = types.index("like") if "like" in types else -1
         rows = [int(row) for row in self.data.rows[at:last]]

@@ -1,6 +1,7 @@
 """Epochs of the ranker over candidate lists: sampling, training steps, the best weights."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,12 @@ from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.ranker.blend import fit_blend, set_blend
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
 from pocketrec_training.ranker.feature_transform import MIN_SHARE, SHARE
-from pocketrec_training.ranker.losses import LOSSES
-from pocketrec_training.ranker.model import build_ranker
+from pocketrec_training.ranker.losses import loss_of_heads
+from pocketrec_training.ranker.model import build_ranker, set_start
+from pocketrec_training.ranker.realised import wanted
 from pocketrec_training.recipe.schema import RankerConfig
+
+Losses = Callable[[Any, Any, Any], Any]
 
 STANDARD_LISTS = 200
 """Lists from which each feature's mean and spread are computed."""
@@ -90,7 +94,9 @@ class RankerFit:
             ranker.get_layer("standard").fit(np.asarray(pieces(inputs)))
             if self.blend:
                 set_blend(ranker, self._blend(ranker, lists))
-        step = _Step(logits, self.config, len(self.spec.heads))
+            if self.candidates.objectives is not None:
+                set_start(ranker, lists.labels, lists.real)
+        step = _Step(logits, self.config, self._losses, len(self.spec.heads))
         # Untrained weights keep the order of retrieval, or of the blend; an epoch with a higher
         # loss is dropped.
         best, kept = step.weights(), 0
@@ -127,6 +133,10 @@ class RankerFit:
             stopped_by=stopped_by,
         )
 
+    @property
+    def _losses(self) -> Losses:
+        return loss_of_heads(self.config.loss, self.candidates.objectives)
+
     def _blend(self, ranker: keras.Model, lists: CandidateLists) -> Floats64:
         """Fit the blend's weights on lists."""
         columns = keras.Model(ranker.inputs, ranker.get_layer("blend_columns").output)
@@ -134,7 +144,7 @@ class RankerFit:
         return fit_blend(
             np.log(np.maximum(share, MIN_SHARE)),
             score(columns, self.candidates, lists),
-            lists.labels[:, :, 0],
+            wanted(lists, self.candidates.objectives),
             lists.real,
         )
 
@@ -152,17 +162,17 @@ class RankerFit:
         if not len(validation):
             return 0.0
         scores = score(logits, self.candidates, validation)
-        parts = LOSSES[self.config.loss](
-            validation.labels, scores, validation.real.astype(np.float32)
-        )
+        parts = self._losses(validation.labels, scores, validation.real.astype(np.float32))
         return float(np.asarray(parts) @ np.array(self.config.head_weights))
 
 
 class _Step:
     """One step of Adam, and the running average of the weights (Polyak and Juditsky 1992)."""
 
-    def __init__(self, logits: keras.Model, config: RankerConfig, heads: int) -> None:
-        self._model, self._config, self._heads = logits, config, heads
+    def __init__(
+        self, logits: keras.Model, config: RankerConfig, losses: Losses, heads: int
+    ) -> None:
+        self._model, self._config, self._losses, self._heads = logits, config, losses, heads
         self._trained = logits.trainable_variables
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._trained)
@@ -192,7 +202,7 @@ class _Step:
         with tf.GradientTape() as tape:
             scores = tf.reshape(self._model(inputs, training=True), tf.shape(labels))
             scores = tf.ensure_shape(scores, (None, None, self._heads))
-            loss = tf.reduce_sum(LOSSES[self._config.loss](labels, scores, weights) * share)
+            loss = tf.reduce_sum(self._losses(labels, scores, weights) * share)
             total = loss + sum(self._model.losses)
         gradients = tape.gradient(total, self._trained)
         self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))

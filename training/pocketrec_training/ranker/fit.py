@@ -7,6 +7,7 @@ retrieval's scores are as good as in use (docs/decisions/0004-ranker-examples.md
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data.dataset import TRAIN, VALID
 from pocketrec_training.metrics import ranking as metrics
-from pocketrec_training.ranker.calibration import FITS, Curve
+from pocketrec_training.ranker.calibration import FITS, Curve, fractional
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists, Case
 from pocketrec_training.ranker.cross_fit import FOLDS, CrossFit, assign_folds, folds_of
 from pocketrec_training.ranker.epochs import Epochs, RankerFit, score
 from pocketrec_training.ranker.gain import RankerGain, ranker_gain
 from pocketrec_training.ranker.leakage import LeakCheck, check_learning_cases
+from pocketrec_training.ranker.realised import list_quality, scores_of, wanted
 from pocketrec_training.recipe.schema import RankerConfig, Recipe
 
 MAX_CASES = 5_000
@@ -106,12 +109,13 @@ def _from_training_events(
     lists, validation = (fit.candidates.lists_for(cases) for cases in (learn, check))
     first = fit.run(lists, validation, recipe.ranker.epochs, minutes)
     logits = score(first.logits, fit.candidates, validation)
-    gain = _gain(recipe, validation, check, logits, learned=first.epochs > 0)
+    before = _untrained_logits(fit, lists, validation)
+    gain = _gain(recipe, fit, validation, check, logits, untrained=before, learned=first.epochs > 0)
     ranker = first.ranker
     if first.epochs and not gain.ships_ranker:
         untrained = fit.run(lists, validation.take(np.arange(0)), 0, 0.0)
         ranker, logits = untrained.ranker, score(untrained.logits, fit.candidates, validation)
-    calibrate(ranker, fit_curves(recipe.ranker, logits, validation))
+    calibrate(ranker, fit_curves(recipe.ranker, logits, validation, fit.candidates.objectives))
     return ranker, None, first, gain
 
 
@@ -126,7 +130,8 @@ def _cross_fitted(
     folds = folds_of(fold_of, (ids[user] for user, _ in cases))
     nothing = lists.take(np.arange(0))
     validation = lists.take(np.flatnonzero(folds == 0))
-    has_positive = (lists.labels[:, :, 0] > 0).any()
+    objectives = candidates.objectives
+    has_positive = (wanted(lists, objectives) > 0).any()
     if not has_positive:  # nothing to learn
         config = replace(config, epochs=0)
     # A cap is shared by the fits that follow: as many epochs take about as long.
@@ -144,17 +149,21 @@ def _cross_fitted(
     for fold in range(FOLDS):
         at = np.flatnonzero(folds == fold)
         logits[at] = score(fits[fold % len(fits)].logits, candidates, lists.take(at))
-    gain = _gain(recipe, lists, cases, logits, before, learned=first.epochs > 0)
+    untrained = _untrained_logits(fit, lists, lists) if before is None else before
+    gain = _gain(
+        recipe, fit, lists, cases, logits, before, untrained=untrained, learned=first.epochs > 0
+    )
     if not gain.ships_ranker:
-        untrained = fit.run(lists, nothing, 0, 0.0)
-        logits = score(untrained.logits, candidates, lists) if before is None else before
-        calibrate(untrained.ranker, fit_curves(config, logits, lists))
-        return untrained.ranker, None, first, gain
+        start = fit.run(lists, nothing, 0, 0.0)
+        logits = score(start.logits, candidates, lists) if before is None else before
+        calibrate(start.ranker, fit_curves(config, logits, lists, objectives))
+        return start.ranker, None, first, gain
     final = fit.run(lists, nothing, first.epochs, 0.0)
-    calibrate(final.ranker, fit_curves(config, logits, lists))
+    calibrate(final.ranker, fit_curves(config, logits, lists, objectives))
     for fold, one in enumerate(fits):
         others = np.flatnonzero(folds != fold)
-        calibrate(one.ranker, fit_curves(config, logits[others], lists.take(others)))
+        curves = fit_curves(config, logits[others], lists.take(others), objectives)
+        calibrate(one.ranker, curves)
     rankers = tuple(one.ranker for one in fits)
     return final.ranker, CrossFit(rankers=rankers, fold_of=fold_of), first, gain
 
@@ -176,33 +185,67 @@ def _begin(
         started = fit.run(lists.take(np.flatnonzero(folds != fold)), nothing, 0, 0.0)
         scores[at] = score(started.logits, fit.candidates, lists.take(at))
     retrieval = np.broadcast_to(-np.arange(lists.rows.shape[1], dtype=np.float64), lists.real.shape)
-    if ndcg10(scores[..., 0].astype(np.float64), lists) <= ndcg10(retrieval, lists):
+    objectives = fit.candidates.objectives
+    blended = ndcg10(scores[..., 0].astype(np.float64), lists, objectives)
+    if blended <= ndcg10(retrieval, lists, objectives):
         return replace(fit, blend=False), None
     return fit, scores
 
 
+def _untrained_logits(
+    fit: RankerFit, learned_from: CandidateLists, lists: CandidateLists
+) -> Logits | None:
+    """Return an untrained ranker's scores of lists, [n, m, H]; None without objectives.
+
+    With objectives the order of retrieval is not that of the start: a formula may multiply the same
+    probabilities by prices.
+    """
+    if fit.candidates.objectives is None:
+        return None
+    return score(
+        fit.run(learned_from, lists.take(np.arange(0)), 0, 0.0).logits, fit.candidates, lists
+    )
+
+
 def _gain(
     recipe: Recipe,
+    fit: RankerFit,
     lists: CandidateLists,
     cases: list[Case],
     logits: Logits,
     before: Logits | None = None,
     *,
+    untrained: Logits | None,
     learned: bool,
 ) -> RankerGain:
-    """Compare the order that the scores give with retrieval's, or with the blend's (`before`)."""
-    curves = fit_curves(recipe.ranker, logits, lists)
-    probabilities = np.stack(
-        [
-            curve.probabilities(logits[..., h].ravel()).reshape(lists.rows.shape)
-            for h, curve in enumerate(curves)
-        ],
-        axis=-1,
-    )
-    scores = probabilities @ np.array(recipe.ranker.head_weights)
+    """Compare the order that the scores give with retrieval's, or with that of the start.
+
+    The start is the blend (`before`), or with objectives the untrained ranker.
+    """
+    objectives = fit.candidates.objectives
+
+    def final(of: Logits) -> NDArray[np.float64]:
+        curves = fit_curves(recipe.ranker, of, lists, objectives)
+        outputs = np.stack(
+            [
+                curve.probabilities(of[..., h].ravel()).reshape(lists.rows.shape)
+                for h, curve in enumerate(curves)
+            ],
+            axis=-1,
+        )
+        return scores_of(fit.spec, lists, outputs, objectives)
+
     users = np.array([user for user, _ in cases], np.int64)
-    blend = None if before is None else before[..., 0].astype(np.float64)
-    return ranker_gain(scores, lists, users, recipe.seed, learned=learned, blend=blend)
+    return ranker_gain(
+        final(logits),
+        lists,
+        users,
+        recipe.seed,
+        learned=learned,
+        blend=None if before is None else before[..., 0].astype(np.float64),
+        untrained=None if objectives is None or untrained is None else final(untrained),
+        measure=partial(list_quality, fit.spec, lists=lists, objectives=objectives),
+    )
 
 
 def learning_cases(recipe: Recipe, candidates: CandidateGenerator) -> tuple[list[Case], list[Case]]:
@@ -219,17 +262,37 @@ def learning_cases(recipe: Recipe, candidates: CandidateGenerator) -> tuple[list
     )
 
 
-def ndcg10(scores: NDArray[Any], lists: CandidateLists) -> float:
-    """Return NDCG@10 of the first head's labels; a case that retrieval missed counts 0."""
-    values = metrics.ndcg_by_list(scores, lists.labels[:, :, 0], lists.real)
+def ndcg10(
+    scores: NDArray[Any], lists: CandidateLists, objectives: Objectives | None = None
+) -> float:
+    """Return NDCG@10 of what came next; a case that retrieval missed counts 0."""
+    hits = wanted(lists, objectives)
+    values = metrics.ndcg_by_list(scores, hits if objectives is None else hits > 0, lists.real)
     return float(np.mean(values)) if len(values) else 0.0
 
 
-def fit_curves(config: RankerConfig, logits: Logits, lists: CandidateLists) -> list[Curve]:
-    """Fit a calibration curve for each head to uncalibrated scores [n, m, H] of complete lists."""
+def fit_curves(
+    config: RankerConfig,
+    logits: Logits,
+    lists: CandidateLists,
+    objectives: Objectives | None = None,
+) -> list[Curve]:
+    """Fit a calibration curve for each head to uncalibrated scores [n, m, H] of complete lists.
+
+    Heads of values and shares have labels between 0 and 1: a rising curve with the mean of the
+    labels.
+    """
+    fits = [FITS[config.calibration]] * len(config.heads)
+    if objectives is not None:
+        fits = [
+            fractional
+            if head.kind != "binary" and head.calibration == "platt"
+            else FITS[head.calibration]
+            for head in objectives.heads
+        ]
     return [
-        FITS[config.calibration](logits[..., h][lists.real], lists.labels[..., h][lists.real])
-        for h in range(len(config.heads))
+        fit(logits[..., h][lists.real], lists.labels[..., h][lists.real])
+        for h, fit in enumerate(fits)
     ]
 
 

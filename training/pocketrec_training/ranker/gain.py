@@ -3,12 +3,14 @@
 With a blend (`blend.py`) it starts from the blend's order, so that it must improve on this one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.significance import paired_bootstrap
 from pocketrec_training.ranker.candidate_lists import CandidateLists
@@ -29,6 +31,9 @@ class RankerGain:
         blend: mean NDCG@10 of the blend's order; None without a blend.
         difference, low, high: ranker - its start (the blend, else retrieval) with the paired 95%
             bootstrap interval.
+        untrained: mean NDCG@10 of the formula over an untrained ranker, with objectives; it is then
+            the start. All means are then DCG@10 of what items were worth, the formula over their
+            outcomes, relative to the best order.
         verdict: "hurts" and "learned nothing" ship the start's order; so does "not decided" with a
             blend that was better. The others ship the ranker.
     """
@@ -41,11 +46,13 @@ class RankerGain:
     high: float
     verdict: Verdict
     blend: float | None = None
+    untrained: float | None = None
 
     @property
     def ships_ranker(self) -> bool:
         """Whether the trained ranker ships."""
-        if self.verdict == "not decided" and self.blend is not None and self.difference < 0:
+        starts = self.blend is not None or self.untrained is not None
+        if self.verdict == "not decided" and starts and self.difference < 0:
             return False
         return self.verdict not in ("hurts", "learned nothing")
 
@@ -58,6 +65,14 @@ class RankerGain:
         start = "retrieval"
         if self.blend is not None:
             told, start = f"{told}the blend's order {self.blend:.4f}, ", "the blend"
+        if self.untrained is not None:
+            told, start = (
+                f"{told}the untrained ranker {self.untrained:.4f}, ",
+                "the untrained ranker",
+            )
+            told = told.replace(
+                "NDCG@10 ", "DCG@10 of the realised score, relative to the best order, ", 1
+            )
         told += f"difference {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
         means = _MEANS[self.verdict].format(least=LEAST_USERS, start=start)
         if self.verdict == "not decided" and not self.ships_ranker:
@@ -83,6 +98,8 @@ def ranker_gain(
     *,
     learned: bool = True,
     blend: NDArray[np.float64] | None = None,
+    untrained: NDArray[np.float64] | None = None,
+    measure: Callable[[NDArray[np.float64]], Floats64] | None = None,
 ) -> RankerGain:
     """Compare the ranker's order of lists with retrieval's, or with the blend's.
 
@@ -93,14 +110,23 @@ def ranker_gain(
         seed: of the bootstrap.
         learned: False if the ranker kept no epoch, so that its order is that of its start.
         blend: float64 [n, m], scores of blends that were not fitted on these lists.
+        untrained: float64 [n, m], final scores of untrained rankers, with objectives.
+        measure: quality of each list for scores [n, m]; None: NDCG@10 by the first head's labels.
     """
+
+    def by_first_head(scores: NDArray[np.float64]) -> Floats64:
+        return metrics.ndcg_by_list(scores, lists.labels[:, :, 0], lists.real)
+
+    values = measure or by_first_head
+    start = untrained if untrained is not None else blend
     retrieval = -np.broadcast_to(np.arange(lists.rows.shape[1], dtype=np.float64), scores.shape)
     _, at = np.unique(users, return_inverse=True)
     counts = np.maximum(np.bincount(at), 1)
     alone, one, two = (
-        np.bincount(at, metrics.ndcg_by_list(order, lists.labels[:, :, 0], lists.real)) / counts
-        for order in (retrieval, retrieval if blend is None else blend, scores)
+        np.bincount(at, values(order)) / counts
+        for order in (retrieval, retrieval if start is None else start, scores)
     )
+    mixed = one if untrained is None or blend is None else np.bincount(at, values(blend)) / counts
     low, high = 0.0, 0.0
     if len(one):
         lows, highs = paired_bootstrap((two - one)[:, None], seed)
@@ -113,7 +139,8 @@ def ranker_gain(
         low=low,
         high=high,
         verdict=_verdict(len(one), low, high) if learned else "learned nothing",
-        blend=None if blend is None else float(one.mean()) if len(one) else 0.0,
+        blend=None if blend is None else float(mixed.mean()) if len(mixed) else 0.0,
+        untrained=None if untrained is None else float(one.mean()) if len(one) else 0.0,
     )
 
 

@@ -244,6 +244,22 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
 
 
+def set_start(ranker: keras.Model, labels: Any, real: Any) -> None:
+    """Let each head of an untrained ranker begin at the mean of its labels.
+
+    Retrieval's shares add up to 1 over a list. A head whose labels add up to less has a smaller
+    mean, by a factor of thousands for values.
+
+    Args:
+        ranker: built, not trained.
+        labels: float32 [n, m, H], 0..1.
+        real: bool [n, m].
+    """
+    sums = (labels * real[..., None]).sum(axis=(0, 1)) / max(len(labels), 1)
+    last = [layer for layer in ranker.layers if isinstance(layer, layers.Dense)][-1]
+    last.bias.assign(np.log(np.maximum(sums, 1e-6)))
+
+
 def _cycles(spec: FeatureSpec) -> set[int]:
     """Return the numbers of the features that are sines and cosines, which need no encoding."""
     places = column_places(spec)

@@ -148,7 +148,7 @@ def check_useful(recipe: Recipe, where: str) -> None:
 def check_heads(recipe: Recipe, where: str) -> None:
     """Refuse a head that no event of the recipe could ever be an example of."""
     types, ranker = recipe.events.types, recipe.ranker
-    if "like" not in ranker.heads or has_likes(recipe):
+    if recipe.objectives or "like" not in ranker.heads or has_likes(recipe):
         return
     kept = [(h, w) for h, w in zip(ranker.heads, ranker.head_weights, strict=True) if h != "like"]
     mend = (

@@ -34,12 +34,12 @@ def with_event_values(recipe: dict[str, Any]) -> dict[str, Any]:
 def weights(events: Events) -> dict[str, tuple[str, ...]]:
     """Return event types whose values add up, by their unit: "amount", "amount GBP", "seconds".
 
-    Ratings are left out: two of 3 are not worth one of 6. So are types without `[events.NAME]`,
-    whose value may be a number of pieces.
+    Ratings are left out: two of 3 are not worth one of 6. So are shares, and types without
+    `[events.NAME]`, whose value may be a number of pieces.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name, about in events.values.items():
-        if about.value != "rating" and name in events.types:
+        if about.value not in ("rating", "share") and name in events.types:
             unit = f"{about.value} {about.currency}".strip()
             found[unit] = (*found.get(unit, ()), name)
     return found

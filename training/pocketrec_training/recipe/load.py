@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.checks import check_heads, check_together, check_useful, has_likes
 from pocketrec_training.recipe.event_values import with_event_values
+from pocketrec_training.recipe.objective_checks import check_objectives, with_objectives
 from pocketrec_training.recipe.renamed_keys import rename_keys
 from pocketrec_training.recipe.schema import Recipe, uses_time, without_order
 
@@ -87,12 +88,14 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
         raise RecipeInvalidError("\n".join(lines)) from err
     assert isinstance(value, dict)
     chosen = value.get("ranker", {}).keys() & {"heads", "head_weights"}
-    if not chosen and not has_likes(recipe):
+    if not chosen and not recipe.objectives and not has_likes(recipe):
         recipe = replace(
             recipe, ranker=replace(recipe.ranker, heads=("engage",), head_weights=(1.0,))
         )
+    recipe = with_objectives(recipe, chosen, where)
     if not uses_time(recipe):
         recipe = without_order(recipe)
+    check_objectives(recipe, where)
     check_together(recipe, where)
     return recipe
 
@@ -164,6 +167,8 @@ def _explain(error: dict[str, Any]) -> str:
 def _keys(parents: list[str]) -> list[str]:
     kind: Any = Recipe
     for parent in parents:
+        if parent.isdigit():  # a place in a list of tables
+            continue
         if get_origin(kind) is dict:  # any key, each with a value of one type
             kind = get_args(kind)[1]
             continue

@@ -24,6 +24,7 @@ from pocketrec_training.recipe.bounds import (
     Share,
     Variant,
 )
+from pocketrec_training.recipe.objective import Objective
 from pocketrec_training.recipe.tables import Columns, DataConfig, Events, Features, Split
 
 
@@ -121,6 +122,9 @@ class RankerConfig:
             validation lists, not from retrieval's order alone.
         average: decay of the running average of the weights; 0 = no average.
         minutes: cap of the stage's training time; 0 = no cap.
+        heads: "engage" and "like", or the names of the objectives.
+        formula: of the final score, over heads and numeric columns; empty: the sum of the heads by
+            `head_weights`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
@@ -150,8 +154,9 @@ class RankerConfig:
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
     average: Share = 0.98
     minutes: Minutes = 0.0
-    heads: Annotated[tuple[Literal["engage", "like"], ...], Len(1)] = ("engage", "like")
+    heads: Annotated[tuple[str, ...], Len(1)] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)
+    formula: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +310,7 @@ class Recipe:
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     neighbours: NeighboursConfig = field(default_factory=NeighboursConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
+    objectives: tuple[Objective, ...] = ()
     index: IndexConfig = field(default_factory=IndexConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     export: ExportConfig = field(default_factory=ExportConfig)

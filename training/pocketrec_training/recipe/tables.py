@@ -91,12 +91,12 @@ class EventValue:
     """What the number of an event type is.
 
     Attributes:
-        value: an amount of money, seconds, or a rating.
+        value: an amount of money, seconds, a rating, or a share 0..1.
         currency: of amounts without a currency of their own, ISO 4217, such as "GBP".
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
-    value: Literal["amount", "seconds", "rating"]
+    value: Literal["amount", "seconds", "rating", "share"]
     currency: Annotated[str, StringConstraints(pattern="^([A-Z]{3})?$")] = ""
 
 

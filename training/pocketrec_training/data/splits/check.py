@@ -77,7 +77,7 @@ def check_heads(recipe: Recipe, data: Dataset, where: str) -> None:
         RunInvalidError: no event is a like, and the ranker has the head.
     """
     types = recipe.events.types
-    if "like" not in recipe.ranker.heads:
+    if recipe.objectives or "like" not in recipe.ranker.heads:
         return
     if "like" in types and (data.events == types.index("like")).any():
         return

@@ -41,7 +41,7 @@ def tables(found: Mapping[str, Any], previous: Mapping[str, Any] | None = None) 
     made += [_users(found), _items(found)]
     made += [_item_hits(found, setting) for setting in found.get("item_hits", {})]
     made += [_values(unit, each) for unit, each in found.get("value_ndcg", {}).items()]
-    made += [_baselines(found), _ranking(found), _importance(found)]
+    made += [_baselines(found), _ranking(found), _value_heads(found), _importance(found)]
     return [each for each in made if each.rows]
 
 
@@ -240,6 +240,35 @@ def _ranking(found: Mapping[str, Any]) -> Table:
         f"Candidates: {told['ranking']}. Ranker: {told['ranker']}. F1 is that of candidates with a "
         f"probability of the threshold or more; the threshold has {told['threshold']}. PR-AUC of a "
         "random order is the share of positive candidates. Intervals redraw whole lists.",
+        columns,
+        values,
+    )
+
+
+def _value_heads(found: Mapping[str, Any]) -> Table:
+    figures = {
+        "RMSE": "rmse",
+        "bias": "bias",
+        "Spearman": "spearman",
+        "Spearman above 0": "spearman_positive",
+    }
+    columns = [Column(name="head"), Column(name="unit", words=True)]
+    columns += [Column(name=each) for each in ("candidates", "above 0", "predicted", "observed")]
+    for name in figures:
+        columns += [Column(name=each) for each in (name, "95% from", "95% to")]
+    values = []
+    for head, m in found.get("value_heads", {}).items():
+        row = [head, m["unit"] or m["kind"], m["cases"], m["positives"]]
+        row += [m["mean_predicted"], m["mean_actual"]]
+        for key in figures.values():
+            row += [m[key]["value"], m[key]["low"], m[key]["high"]]
+        values.append(row)
+    return table(
+        "value-heads",
+        "Heads of values",
+        "In the unit of the head; outcomes are capped as in training. Bias: mean predicted - mean "
+        "observed. Spearman: rank correlation over all candidates, and over those with a value "
+        "above 0. Intervals redraw whole lists.",
         columns,
         values,
     )
