@@ -149,6 +149,30 @@ def test_no_figure_of_one_device_is_in_a_release(engine, fill):
     assert f"{501:032x}" not in text and "9876543.21" not in text and "1234567.89" not in text
 
 
+def test_an_empty_arm_gives_no_verdict(engine, fill, design, tmp_path):
+    fill(*(body(n, "control") for n in range(200)))
+    export_sums(engine, tmp_path / "sums", now=NOW)
+    report = sums_report(design=design, sums=tmp_path / "sums")
+    assert report.verdict.kind == "too few users"
+    assert "Arm treatment has fewer than 50 devices" in report.verdict.sentence
+    assert [(arm.exposed, arm.users) for arm in report.arms] == [(200, 200), (0, 0)]
+    assert report.comparisons[0].outcomes == []
+
+
+def test_one_device_with_half_of_the_revenue_is_cut(engine, fill, design, tmp_path):
+    users = two_arms(300, 300)
+    half = sum(each.sums["revenue_cents"] for each in users)
+    rich = body(1000, "treatment", revenue_cents=half, conversions=1, interactions=1)
+    fill(*users, rich)
+    made = release(engine, RUN, now=NOW)
+    assert made["revenue_cap"] == 5.0  # what each of the other buyers paid
+    revenue = Sums.from_plain(made["arms"]["treatment"]["metrics"]["revenue"])
+    assert revenue.totals[0] == 100 * 5.0 + 5.0  # of the others, and of one that was cut
+    export_sums(engine, tmp_path / "sums", now=NOW)
+    report = sums_report(design=design, sums=tmp_path / "sums", settings=Settings(metric="revenue"))
+    assert report.verdict.kind != "better"
+
+
 def bins(**counts):
     """A histogram of 13 bins: b3=2 is 2 in the fourth."""
     return tuple(counts.get(f"b{at}", 0) for at in range(13))
