@@ -21,7 +21,7 @@ DAY = 86_400
 
 @pytest.fixture(scope="module")
 def recipes(repository: Path) -> dict[str, str]:
-    text = (repository / "docs" / "objectives.md").read_text()
+    text = (repository / "docs" / "layouts" / "objectives.md").read_text()
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     return {tomllib.loads(block)["name"]: block for block in blocks}
 
