@@ -290,6 +290,14 @@ def test_the_report_as_text_page_json_and_metrics(fill, export, report, release)
     (mix,) = [one for one in made.drifts if one.what == "events"]
     above = samples["pocketrec_drift_psi_above_chance", "events"]
     assert above == mix.psi - mix.by_chance < samples["pocketrec_drift_psi", "events"]
+    for one in made.drifts:
+        assert samples["pocketrec_drift_jensen_shannon", one.what] == one.jensen_shannon
+        assert 0 <= one.jensen_shannon <= 1
+    assert samples["pocketrec_drift_jensen_shannon", "events"] > 0.01
+    assert samples["pocketrec_unknown_items_share", release] == made.unknown_items_share
+    assert samples["pocketrec_calibration_error", release] == made.calibration.error
+    above = samples["pocketrec_calibration_error_above_chance", release]
+    assert above == made.calibration.error - made.calibration.by_chance()
     assert samples["pocketrec_field_installed_share", '<script>"'] == 0.5
     assert samples["pocketrec_field_coverage", release] == 1
 

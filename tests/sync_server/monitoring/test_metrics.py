@@ -1,8 +1,12 @@
 """Metrics of releases, slates, the database and processes, as Prometheus reads them."""
 
 import json
+import platform
 import re
+import resource
 import time
+from importlib.metadata import version
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -122,6 +126,24 @@ def test_a_halted_arm_has_a_metric_while_its_experiment_runs(client, tiny_repo):
     key = {"channel": "stable", "experiment": "blend"}
     assert value(client, "pocketrec_arm_halted", **key, arm="control") == 0
     assert value(client, "pocketrec_arm_halted", **key, arm="treatment") == 1
+
+
+def test_the_build_and_the_process_have_metrics(client):
+    found = scraped(client)
+    labels = {"version": version("pocketrec"), "python": platform.python_version()}
+    assert found["pocketrec_build_info", tuple(sorted(labels.items()))] == 1
+    mine = {
+        name: number
+        for (name, labels), number in found.items()
+        if name.startswith("process_") and labels == (("worker", "0"),)
+    }
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    resident = pages * resource.getpagesize()
+    assert mine["process_resident_memory_bytes"] == pytest.approx(resident, rel=0.2)
+    assert mine["process_virtual_memory_bytes"] > mine["process_resident_memory_bytes"]
+    assert 0 < mine["process_cpu_seconds_total"] <= time.process_time() + 1
+    assert 3 < mine["process_open_fds"] < mine["process_max_fds"]
+    assert mine["process_start_time_seconds"] < time.time()
 
 
 def test_every_standing_has_a_state():

@@ -166,6 +166,14 @@ def test_the_newest_body_of_an_id_stays_in_any_order(site, body):
     assert (row["seq"], row["sums"]["clicks"]) == (3, 9)
 
 
+def test_received_sums_are_counted_by_result(site, body):
+    for seq in (2, 1, 0):
+        post(site, json.dumps(body | {"seq": seq}))
+    shown = urllib3.request("GET", f"{site.url}/metrics").data.decode()
+    for result in ("stored", "older", "refused"):
+        assert f'pocketrec_sums_received_total{{result="{result}"}} 1.0' in shown
+
+
 def test_an_id_cannot_change_its_arm(site, body):
     assert post(site, json.dumps(body)).status == 200
     assert post(site, json.dumps(body | {"seq": 2, "arm": "treatment"})).status == 409
