@@ -127,6 +127,10 @@ def test_an_experiment_from_start_to_ship(founded, file, runner):
         return done.stdout if code == 0 else done.stderr
 
     assert run("status") == "stable: no experiments\n"
+    assert "conversions are like, purchase" in run("conversions", "like", "purchase")
+    assert json.loads(run("status", "--json"))["format"] == 2
+    assert "must be a list of 1..8" in run("conversions", "like", "like", code=2)
+    assert run("conversions", "purchase") == "stable: no experiments\n"
     run("holdout", 0.05)
     assert "blend       running  ranking  0..1     10%" in run("start", file)
     (one,) = read_experiments(repo, "stable").experiments

@@ -26,7 +26,8 @@ PAST_DAYS = 28
 CLICK_WINDOW_S = 7 * 86_400
 """Seconds from an impression to an interaction that counts as its click."""
 CONVERSIONS = ("purchase",)
-"""Event types that are conversions; their value is revenue."""
+"""Event types that are conversions, unless the signed experiments name others; their value is
+revenue."""
 MOST_SLATE_MS = 60_000.0
 """The latency of one slate is cut to this."""
 PAST_LIMITS = {

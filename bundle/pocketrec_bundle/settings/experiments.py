@@ -4,7 +4,7 @@ FORMAT.md, "Experiments". They are a target of their own, beside `policy.json`: 
 know them reads the policy as before. `assignment.py` has the arm of a device.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +12,7 @@ from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import (
     is_integer,
     is_number,
+    is_text,
     matches,
     parse_json,
     refuse_newer,
@@ -25,13 +26,15 @@ from pocketrec_bundle.settings.experiment_arms import (
     insist,
     keyed,
 )
-from pocketrec_bundle.settings.form import oldest_format, plain
+from pocketrec_bundle.settings.experiment_sums import CONVERSIONS
+from pocketrec_bundle.settings.form import oldest_format, plain, since
 from pocketrec_bundle.settings.rollout import CHANNEL
 
 MAX_BYTES = 256 << 10
 MAX_EXPERIMENTS = 16
 MIN_PAUSE_S, MAX_PAUSE_S = 60, 86_400
 SESSION_PAUSE_S = 1800
+MAX_CONVERSIONS, MAX_EVENT = 8, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +59,14 @@ class Experiments:
         session_pause_s: an app session ends after this many seconds without a request or event.
         holdout: devices that no experiment enrols; None: there are no such devices.
         experiments: the newest first.
+        conversions: event types that are conversions, for phones, guardrails and the report.
     """
 
     channel: str
     session_pause_s: int = SESSION_PAUSE_S
     holdout: Holdout | None = None
     experiments: tuple[Experiment, ...] = ()
+    conversions: tuple[str, ...] = field(default=CONVERSIONS, metadata=since(2))
 
     @property
     def format(self) -> int:
@@ -140,7 +145,11 @@ class Experiments:
         holdout = _holdout(fields["holdout"])
         _check_together(found, holdout)
         return cls(
-            channel=fields["channel"], session_pause_s=pause, holdout=holdout, experiments=found
+            channel=fields["channel"],
+            session_pause_s=pause,
+            holdout=holdout,
+            experiments=found,
+            conversions=_conversions(fields["conversions"]),
         )
 
 
@@ -166,6 +175,15 @@ def _check_together(found: tuple[Experiment, ...], holdout: Holdout | None) -> N
                 "overlap, another layer, or other times.",
                 code="experiments",
             )
+
+
+def _conversions(value: Any) -> tuple[str, ...]:
+    some = isinstance(value, list | tuple) and 1 <= len(value) <= MAX_CONVERSIONS
+    sound = some and all(one and is_text(one, MAX_EVENT) for one in value)
+    sound = sound and len(set(value)) == len(value)
+    wanted = f"a list of 1..{MAX_CONVERSIONS} different texts of 1..{MAX_EVENT} characters"
+    insist(FILE, "conversions", wanted, sound)
+    return tuple(value)
 
 
 def _holdout(value: object) -> Holdout | None:

@@ -7,7 +7,7 @@ does not count.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ def run_sums(
     until_utc: int,
     since_utc: int = 0,
     currency: str | None = None,
+    conversions: Collection[str] = CONVERSIONS,
 ) -> RunSums:
     """Sum up the events of a user around an exposure.
 
@@ -70,6 +71,7 @@ def run_sums(
         since_utc: events before do not count, because nothing of that time may be sent.
         currency: of earlier sums; None: the most frequent one of the conversions. Amounts in
             another currency count as conversions without revenue.
+        conversions: event types that are conversions.
     """
     begin = max(exposed_utc - PAST_DAYS * DAY_S, since_utc)
     inside = [event for event in events if begin <= event.ts < until_utc]
@@ -77,12 +79,13 @@ def run_sums(
     shown = [event for event in inside if event.kind == IMPRESSION]
     acts = [event for event in inside if event.kind == INTERACTION]
     clicked = _clicked(shown, acts, exposed_utc)
-    currency = currency or _main_currency(acts)
+    bought = [event for event in acts if event.event in conversions]
+    currency = currency or _main_currency(bought)
     sides = []
     for is_past in (False, True):
         here = [
             [event for event in of_kind if (event.ts < exposed_utc) == is_past]
-            for of_kind in (requests, shown, acts)
+            for of_kind in (requests, shown, acts, bought)
         ]
         sides.append(_counts(*here, clicked=clicked, currency=currency))
     now, past = sides
@@ -110,12 +113,12 @@ def _counts(
     requests: Sequence[Event],
     shown: Sequence[Event],
     acts: Sequence[Event],
+    bought: Sequence[Event],
     *,
     clicked: set[str],
     currency: str | None,
 ) -> dict[str, int]:
     times = [ms for event in requests if (ms := _ms(event)) is not None]
-    bought = [event for event in acts if event.event in CONVERSIONS]
     amounts = [
         event.value or 0.0
         for event in bought
@@ -192,10 +195,8 @@ def _sessions(
     return (len(now), sum(now)), (len(past), sum(past))
 
 
-def _main_currency(acts: Iterable[Event]) -> str | None:
+def _main_currency(bought: Iterable[Event]) -> str | None:
     named = Counter(
-        currency
-        for act in acts
-        if act.event in CONVERSIONS and matches(CURRENCY, currency := act.context.get("currency"))
+        currency for event in bought if matches(CURRENCY, currency := event.context.get("currency"))
     )
     return min(named, key=lambda name: (-named[name], name)) if named else None

@@ -59,7 +59,7 @@ def due_sums(log: EventLog, signed: Experiments, memory: SumsMemory, now_utc: in
         run = _run_of(experiment, mine, memory, since_utc=since_utc, now_utc=now_utc)
         if run is None or run.is_final or run.sent_day == now_utc // DAY_S:
             continue
-        due = _due(log, signed.channel, experiment, run, since_utc=since_utc, now_utc=now_utc)
+        due = _due(log, signed, experiment, run, since_utc=since_utc, now_utc=now_utc)
         if due is not None:
             found.append(due)
     return found
@@ -107,7 +107,7 @@ def _counts(exposure: Event, experiment: Experiment, since_utc: int) -> bool:
 
 def _due(
     log: EventLog,
-    channel: str,
+    signed: Experiments,
     experiment: Experiment,
     run: Run,
     *,
@@ -121,6 +121,7 @@ def _due(
         until_utc=min(experiment.until_utc, now_utc + 1),
         since_utc=since_utc,
         currency=run.currency,
+        conversions=signed.conversions,
     )
     sums = _not_below(found.sums, run.sent)
     if sums == run.sent or run.seq >= MAX_SEQ:
@@ -128,7 +129,7 @@ def _due(
     past = found.past if run.past is None else run.past
     run = replace(run, seq=run.seq + 1, past=past, currency=found.currency)
     body = DeviceSums(
-        channel=channel,
+        channel=signed.channel,
         experiment=run.experiment,
         salt=run.salt,
         arm=run.arm,

@@ -233,7 +233,8 @@ def _notes(last: Release, design: Design, settings: Settings, ratio: SampleRatio
     )
     told.append(
         "Each day has the sums as the server knew them then; sums that devices send later change"
-        " later days only. Clicks are interactions of all kinds; conversions are purchases."
+        " later days only. Clicks are interactions of all kinds; conversions are"
+        f" {', '.join(settings.conversions)}."
     )
     if last.epsilon is None:
         told.append(f"CUPED uses the {settings.past_days} days before each user's exposure.")

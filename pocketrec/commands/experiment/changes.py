@@ -1,4 +1,4 @@
-"""`pocketrec experiment ramp`, `pause`, `resume`, `stop`, `kill`, `ship` and `holdout`."""
+"""`pocketrec experiment ramp`, `pause`, `resume`, `stop`, `kill`, `ship` and channel settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -157,4 +157,36 @@ def holdout(
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     signing.set_holdout(repo, signers, channel, share, note)
+    table.say(repo, channel, as_json)
+
+
+@click.command(
+    epilog="Example: pocketrec experiment conversions purchase like --repo work/repo"
+    " --keys work/keys"
+)
+@click.argument("events", metavar="EVENT...", nargs=-1, required=True)
+@REPO
+@KEYS
+@CHANNEL
+@BY
+@REASON
+@JSON
+def conversions(
+    events: tuple[str, ...],
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    by: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Set the event types that are conversions: for phones' sums, guardrails and the report.
+
+    The value of these events is revenue. Apps that know only format 1 of the experiments have no
+    experiments if this is not `purchase` alone. It can only change while no experiment is open.
+    """
+    from pocketrec_server.experiments import signing
+
+    note, signers = note_of(by, reason), signers_of(repo, keys)
+    signing.set_conversions(repo, signers, channel, events, note)
     table.say(repo, channel, as_json)

@@ -7,7 +7,16 @@ import click
 from pocketrec.commands.experiment import table
 from pocketrec.commands.experiment.advance import advance
 from pocketrec.commands.experiment.arm_halts import halt, unhalt
-from pocketrec.commands.experiment.changes import holdout, kill, pause, ramp, resume, ship, stop
+from pocketrec.commands.experiment.changes import (
+    conversions,
+    holdout,
+    kill,
+    pause,
+    ramp,
+    resume,
+    ship,
+    stop,
+)
 from pocketrec.commands.experiment.interleaving import interleaving
 from pocketrec.commands.experiment.plan_file import read_plan
 from pocketrec.commands.experiment.power import power
@@ -75,5 +84,5 @@ def status(repo: Path, channel: str, database: str, as_json: bool) -> None:
 
 for subcommand in (ramp, advance, pause, resume, stop, kill, halt, unhalt, ship, holdout):
     command.add_command(subcommand)
-for subcommand in (report, power, interleaving):
+for subcommand in (conversions, report, power, interleaving):
     command.add_command(subcommand)

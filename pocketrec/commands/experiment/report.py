@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     "conversions",
     multiple=True,
     metavar="EVENT",
-    help="Event that is a conversion; its value is revenue; repeatable.  [default: purchase]",
+    help="Event that is a conversion; its value is revenue; repeatable.  [default: as signed]",
 )
 @click.option(
     "--click",
@@ -126,7 +126,13 @@ def report(
             f"experiment {experiment}: interleaves its arms, so no device is in one of them. Use "
             "`pocketrec experiment interleaving`."
         )
-    settings = Settings(metric=metric, winsorise=winsorise, alpha=alpha, clicks=clicks)
+    settings = Settings(
+        metric=metric,
+        winsorise=winsorise,
+        alpha=alpha,
+        clicks=clicks,
+        conversions=signed.conversions,
+    )
     if recipe is not None:
         settings = _with_amounts(settings, recipe)
     if conversions:

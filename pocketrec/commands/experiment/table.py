@@ -76,7 +76,7 @@ def facts(found: "Experiments", halted: "HaltedArms", now_utc: float) -> dict[st
 
     Each arm has `halted`: the reason of its halt, or None.
     """
-    value = found.to_json()
+    value = found.to_json() | {"conversions": list(found.conversions)}
     for one, each in zip(value["experiments"], found.experiments, strict=True):
         one["percent_now"] = each.percent_at(now_utc)
         one["standing"] = each.state
@@ -92,6 +92,8 @@ def facts(found: "Experiments", halted: "HaltedArms", now_utc: float) -> dict[st
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of a channel's experiments, newest first."""
+    from pocketrec_bundle.settings.experiment_sums import CONVERSIONS
+
     if not found["experiments"]:
         yield f"{found['channel']}: no experiments"
     else:
@@ -109,6 +111,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"{one['id']}: {look['text']}"
         for text in one.get("not_looked", ()):
             yield f"{one['id']}: {text}"
+    if found["conversions"] != list(CONVERSIONS):
+        yield f"conversions are {', '.join(found['conversions'])}"
     if found["holdout"]:
         yield f"{found['holdout']['share'] * 100:g}% of the devices are in no experiment (holdout)"
 

@@ -172,6 +172,26 @@ def held_out(before: Experiments, share: float, salt: str, now_utc: int) -> Expe
     return checked(replace(before, holdout=Holdout(salt=salt, share=share) if share else None))
 
 
+def converting(before: Experiments, events: tuple[str, ...], now_utc: int) -> Experiments:
+    """Return the experiments with other event types as conversions.
+
+    Args:
+        before: of the channel.
+        events: event types.
+        now_utc: unix seconds.
+
+    Raises:
+        InputError: an experiment is open, whose sums of both kinds would mix; or a name is wrong.
+    """
+    is_open = [one.id for one in before.experiments if _is_open(one, now_utc)]
+    if is_open and events != before.conversions:
+        raise InputError(
+            f"{before.channel}: conversions decide the results of {', '.join(is_open)}. Change "
+            "them once the experiments have ended."
+        )
+    return checked(replace(before, conversions=events))
+
+
 def changed(before: Experiments, after: Experiment) -> Experiments:
     """Return the experiments with one replaced. Raises the errors of `checked`."""
     listed = tuple(after if one.id == after.id else one for one in before.experiments)

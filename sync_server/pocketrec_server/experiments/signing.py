@@ -13,6 +13,7 @@ from typing import Any
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
+from pocketrec_bundle.settings.experiment_sums import CONVERSIONS
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_server.experiments import changes
@@ -162,6 +163,20 @@ def set_holdout(
     return _change(repo, signers, channel, change, note, "experiment-holdout", "")
 
 
+def set_conversions(
+    repo: Path, signers: Signers, channel: str, events: tuple[str, ...], note: Note = NOBODY
+) -> Experiments:
+    """Set the event types that are conversions; see `changes.converting`.
+
+    Raises the errors of `move`, and InputError while an experiment is open.
+    """
+
+    def change(_: Channel, before: Experiments, __: Halts) -> Experiments:
+        return changes.converting(before, events, int(time.time()))
+
+    return _change(repo, signers, channel, change, note, "experiment-conversions", "")
+
+
 def ship(
     repo: Path, signers: Signers, channel: str, name: str, arm: str, note: Note = NOBODY
 ) -> Experiments:
@@ -226,9 +241,11 @@ def _change(
 
 
 def _facts(experiments: Experiments, name: str) -> str:
-    """Return the settings of an experiment, or of the holdout, as a short text for the history."""
+    """Return the settings of an experiment, or of all, as a short text for the history."""
     if not name:
-        return f"holdout {experiments.holdout.share:g}" if experiments.holdout else "no holdout"
+        held = f"holdout {experiments.holdout.share:g}" if experiments.holdout else "no holdout"
+        usual = experiments.conversions == CONVERSIONS
+        return held if usual else f"{held}, conversions {' '.join(experiments.conversions)}"
     one = experiments.find(name)
     if one is None:
         return ""

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from pocketrec_bundle.encoding.strict_json import is_number
+from pocketrec_bundle.settings.experiment_sums import CONVERSIONS
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.storage.database import snapshot
 from pocketrec_server.storage.tables import EVENT, EXPOSED
@@ -23,7 +24,6 @@ MOST_DEVICES = 20_000
 MOST_EVENTS = 500_000
 """Maximum events that a look reads, about 5 s of one core; devices beyond are left out."""
 _AT_ONCE = 200
-CONVERSIONS = ("purchase",)
 FALLBACKS = ("fallback", "none")
 MOST_MS = 60_000.0
 """A slate's latency is cut here, as in the report."""

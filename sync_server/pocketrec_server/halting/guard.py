@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.statistics.sequential import MOST_LOOKS
 from pocketrec_server.auth import audit
@@ -79,10 +80,10 @@ def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Loo
         SQLAlchemyError: the database failed.
     """
     halted: list[Look] = []
-    for channel, one in _running(repo, now_utc):
+    for signed, one in _running(repo, now_utc):
         if one.guardrails and not one.interleave:
-            _look(engine, channel, one, now_utc)
-            halted += _halt(repo, engine, signers, channel, one, now_utc)
+            _look(engine, signed, one, now_utc)
+            halted += _halt(repo, engine, signers, signed.channel, one, now_utc)
     halted += release_guard.once(repo, engine, signers, now_utc)
     forget_ended(repo, engine, now_utc)
     return halted
@@ -99,16 +100,17 @@ def forget_ended(repo: Path, engine: Engine, now_utc: int) -> None:
     exposed = [exposures.subject_of(one.id, one.salt) for _, one in running]
     with writing(engine) as connection:
         exposures.forget_others(connection, [*exposed, *(one.subject for one in stages)])
-        subjects = [subject_of(channel, one) for channel, one in running]
+        subjects = [subject_of(signed.channel, one) for signed, one in running]
         looks.forget_others(connection, subjects, [one.rollout for one in stages])
 
 
-def _running(repo: Path, now_utc: int) -> list[tuple[str, Experiment]]:
-    """Return the channel of each experiment that runs or will run, and the experiment."""
+def _running(repo: Path, now_utc: int) -> list[tuple[Experiments, Experiment]]:
+    """Return each experiment that runs or will run, with all those of its channel."""
     return [
-        (channel, one)
+        (signed, one)
         for channel in channels_of(state.load(repo).targets[TARGETS])
-        for one in read_experiments(repo, channel).experiments
+        for signed in [read_experiments(repo, channel)]
+        for one in signed.experiments
         if one.runs(max(now_utc, one.from_utc))
     ]
 
@@ -140,14 +142,14 @@ def planned_days(one: Experiment) -> int:
     return max(1, math.ceil((one.until_utc - one.from_utc) / DAY_S))
 
 
-def _look(engine: Engine, channel: str, one: Experiment, now_utc: int) -> None:
-    day, subject = due_day(one, now_utc), subject_of(channel, one)
+def _look(engine: Engine, signed: Experiments, one: Experiment, now_utc: int) -> None:
+    day, subject = due_day(one, now_utc), subject_of(signed.channel, one)
     if day is None or not looks.claim(engine, subject, day, now_utc):
         return
     until = min(one.from_utc + day * DAY_S, one.until_utc)
     arms = [arm.name for arm in one.arms]
     found = members(engine, exposures.subject_of(one.id, one.salt), arms, one.from_utc, until)
-    sums = figures(engine, found, until)
+    sums = figures(engine, found, until, signed.conversions)
     earlier = looks.looks(engine, subject)
     made = []
     for arm in arms[1:]:

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from pocketrec_bundle.settings.rollout import Stage
 from pocketrec_server.auth import audit
+from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.halting import looks
-from pocketrec_server.halting.devices import CONVERSIONS
 from pocketrec_server.halting.looks import Look, Plan
 from pocketrec_server.halting.network_comparison import compare
 from pocketrec_server.halting.networks import forget_networks
@@ -87,7 +87,8 @@ def _look(repo: Path, engine: Engine, one: GuardedStage, now_utc: int) -> None:
     if day is None or not looks.claim(engine, one.subject, day, now_utc):
         return
     until = looks.end_of(one.begin_utc, day)
-    found = devices_of(engine, one, until, CONVERSIONS)
+    conversions = read_experiments(repo, one.channel).conversions
+    found = devices_of(engine, one, until, conversions)
     earlier = looks.looks(engine, one.subject)
     stage = len(looks.rounds(engine, one.rollout) | {one.subject})
     made = []

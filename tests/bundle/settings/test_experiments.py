@@ -71,13 +71,18 @@ HOLDOUT = {"salt": "f" * 32, "share": 0.05}
 
 
 def target(*experiments: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "channel": "stable",
-        "session_pause_s": 1800,
-        "holdout": HOLDOUT,
-        "experiments": list(experiments),
-    } | changes
+    later = {"conversions": ["purchase"]} if changes.get("format") == 2 else {}
+    return (
+        {
+            "format": 1,
+            "channel": "stable",
+            "session_pause_s": 1800,
+            "holdout": HOLDOUT,
+            "experiments": list(experiments),
+        }
+        | later
+        | changes
+    )
 
 
 def each(key: str, *values: Any) -> list[dict[str, Any]]:
@@ -109,6 +114,34 @@ def test_experiments_survive_json():
 def test_a_channel_of_defaults_is_sound():
     made = Experiments(channel="stable")
     assert Experiments.from_bytes(made.to_bytes()) == made
+    assert made.to_json().keys() == {
+        "format",
+        "channel",
+        "session_pause_s",
+        "holdout",
+        "experiments",
+    }
+
+
+def test_other_conversions_need_format_2():
+    usual = Experiments(channel="stable", conversions=("purchase",))
+    assert (usual.format, usual.to_bytes()) == (1, Experiments(channel="stable").to_bytes())
+    made = Experiments(channel="stable", conversions=("like", "purchase"))
+    assert made.format == 2 and Experiments.from_bytes(made.to_bytes()) == made
+    with pytest.raises(BundleInvalidError, match="keys differ from format 1"):
+        Experiments.from_json(made.to_json() | {"format": 1})
+    with pytest.raises(BundleInvalidError, match="keys differ from format 2"):
+        Experiments.from_json(Experiments(channel="stable").to_json() | {"format": 2})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[], "like", None, [""], ["a", "a"], ["x" * 65], [1], [["a"]], [f"{n}" for n in range(9)]],
+)
+def test_conversions_that_are_no_list_of_names_are_refused(names):
+    value = Experiments(channel="stable", conversions=("like",)).to_json()
+    with pytest.raises(BundleInvalidError, match="conversions must be a list of 1"):
+        Experiments.from_json(value | {"conversions": names})
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,24 @@ def test_a_recipe_says_which_events_are_amounts(folder, signed, tmp_path):
     assert "no event type has" in done.output
 
 
+def test_conversions_are_those_that_are_signed(folder, signed, tmp_path):
+    usual = Experiments.from_bytes(signed.read_bytes())
+    other = tmp_path / "experiments.json"
+    other.write_bytes(dataclasses.replace(usual, conversions=("click",)).to_bytes())
+    words = ("report", EXPERIMENT, "--events", folder, "--json", "--experiments")
+    found = json.loads(run(*words, other).output)
+    assert found["settings"]["conversions"] == ["click"]
+    said, by_option, usual_said = (
+        one["comparisons"][0]["verdict"]["sentence"]
+        for one in (
+            found,
+            json.loads(run(*words, signed, "--conversion", "click").output),
+            json.loads(run(*words, signed).output),
+        )
+    )
+    assert said == by_option != usual_said
+
+
 def test_one_source_of_experiments_is_needed(folder):
     done = run("report", EXPERIMENT, "--events", folder)
     assert done.exit_code == 2

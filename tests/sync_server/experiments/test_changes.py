@@ -8,6 +8,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.assignment import assigned_arm
 from pocketrec_bundle.settings.experiments import MAX_EXPERIMENTS, Experiments
 from pocketrec_server.experiments.changes import (
+    converting,
     held_out,
     moved,
     ramped,
@@ -235,6 +236,18 @@ def test_the_holdout_changes_between_experiments_only(plan):
         held_out(running, 0.2, SALTS[6], NOW)
     ended = moved(running, "blend", "stop")
     assert held_out(ended, 0.2, SALTS[6], NOW).holdout is not None
+
+
+def test_conversions_change_between_experiments_only(plan):
+    found = converting(EMPTY, ("like",), NOW)
+    assert found.conversions == ("like",)
+    running = started(found, planned(plan()), NOW)
+    assert converting(running, ("like",), NOW) == running
+    with pytest.raises(InputError, match="decide the results of blend"):
+        converting(running, ("purchase",), NOW)
+    assert converting(moved(running, "blend", "stop"), ("purchase",), NOW).format == 1
+    with pytest.raises(InputError, match="conversions must be a list"):
+        converting(EMPTY, ("a", "a"), NOW)
 
 
 def test_the_oldest_ended_experiment_makes_room(plan):

@@ -117,6 +117,8 @@ def test_figures_are_those_since_the_exposure(phones):
     assert (found.requests, found.fallbacks, found.failures) == (3, 2, 1)
     assert (found.timed, found.slate_ms) == (2, 40 + 60_000)
     assert (found.impressions, found.clicks, found.converted) == (3, 2, 1)
+    (other,) = figures(phones.engine, [one], NOW + DAY_S, ("like",)).values()
+    assert other.converted == 0
 
 
 def test_a_bot_is_left_out(phones):

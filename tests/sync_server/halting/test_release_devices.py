@@ -2,10 +2,10 @@
 
 import pytest
 
+from pocketrec_bundle.settings.experiment_sums import CONVERSIONS
 from pocketrec_bundle.settings.rollout import Stage
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.uploads import Upload
-from pocketrec_server.halting.devices import CONVERSIONS
 from pocketrec_server.halting.release_devices import EARLIER, NEW, PAST_S, devices_of
 from pocketrec_server.halting.release_limits import GuardedStage
 

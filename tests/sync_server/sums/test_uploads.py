@@ -458,3 +458,22 @@ def test_sums_do_not_fall_when_the_log_loses_events(site, slate_of):
     assert (row["sums"]["impressions"], row["sums"]["clicks"]) == (5, 2)
     assert (row["sums"]["requests"], row["sums"]["revenue_cents"]) == (1, 950)
     assert row["seq"] == 2
+
+
+def test_a_phone_counts_the_conversions_that_are_signed(site, slate_of, tap_of):
+    signing.move(site.repo, site.signers, "stable", "blend", "stop")
+    signing.set_conversions(site.repo, site.signers, "stable", ("like", "save"))
+    site.begin()
+    phone, at = site.phone(), site.start_utc + 100
+    phone.log(
+        phone.exposed(at),
+        *slate_of(at + 1, "session-1", items=["a", "b"], bought=("a", 12.5)),
+        tap_of(at + 60, "a", "like", 2.0, currency="USD"),
+        tap_of(at + 61, "b", "save"),
+        consent=True,
+        only_sums=True,
+    )
+    assert phone.send(at + 200) == 1
+    (row,) = rows(site)
+    assert (row["sums"]["conversions"], row["sums"]["revenue_cents"]) == (2, 200)
+    assert row["currency"] == "USD"

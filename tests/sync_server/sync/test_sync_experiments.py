@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.settings.assignment import assigned_arm
+from pocketrec_bundle.settings.experiment_arms import FORMAT
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
@@ -194,7 +195,7 @@ def test_app_version_and_class_of_the_sync_decide(site):
 
 
 def of_later_format(found):
-    return canonical_json({"format": 2, "a_new_key": 1})
+    return canonical_json({"format": FORMAT + 1, "a_new_key": 1})
 
 
 def not_json(found):
