@@ -72,6 +72,7 @@ def run(
             "what": "report",
             "events": timed.events,
             "seconds": timed.seconds,
+            "cpu_s": timed.cpu_s,
             "peak_bytes": timed.peak_bytes,
         }
     )
@@ -87,6 +88,7 @@ def run(
         "aa_false_winners_events": share,
         "cuped_narrowing_error": max(each.error for each in narrow),
         "report_s_10m_events": timed.seconds,
+        "report_cpu_s": timed.cpu_s,
         "report_events": float(timed.events),
         "report_peak_bytes": float(timed.peak_bytes),
         "impression_log_bytes_by_before": max(each.now.log / each.before.log for each in forms),

@@ -23,11 +23,13 @@ class ReportTime:
     Attributes:
         events: rows of all four tables.
         seconds: from the start of the process to its end.
+        cpu_s: its processor time, which other jobs of the machine change less.
         peak_bytes: resident memory at its highest.
     """
 
     events: int
     seconds: float
+    cpu_s: float
     peak_bytes: int
 
 
@@ -78,5 +80,8 @@ def report_time(folder: Path, users: int, seed: int) -> ReportTime:
             f"`pocketrec experiment report` ended with {child.returncode}."
         )
     return ReportTime(
-        events=sum(counts.values()), seconds=seconds, peak_bytes=used.ru_maxrss * 1024
+        events=sum(counts.values()),
+        seconds=seconds,
+        cpu_s=used.ru_utime + used.ru_stime,
+        peak_bytes=used.ru_maxrss * 1024,
     )

@@ -1,7 +1,9 @@
 """The small twin of `experiment`: few tests, few users."""
 
 import itertools
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ pytest.importorskip("tea_tasting", reason="needs the train extra")
 
 from benchmarks.experiments import experiment, false_winners, narrowing
 from benchmarks.harness import Options, document
+from benchmarks.results_page.experiments import SECTIONS
+from benchmarks.results_page.section import Run
 
 DATA = Path(__file__).parents[3] / "data"
 
@@ -26,6 +30,7 @@ def test_the_twin_has_every_figure_of_the_claim(result):
         "aa_false_winners_events",
         "cuped_narrowing_error",
         "report_s_10m_events",
+        "report_cpu_s",
         "report_events",
         "report_peak_bytes",
         "impression_log_bytes_by_before",
@@ -34,10 +39,25 @@ def test_the_twin_has_every_figure_of_the_claim(result):
     assert result.figures["cuped_narrowing_error"] < 0.05
     assert result.figures["report_events"] > 10_000
     assert 1e7 < result.figures["report_peak_bytes"] < 4e9
+    assert 0.1 < result.figures["report_cpu_s"] < 1000
     assert 0.3 < result.figures["impression_log_bytes_by_before"] <= 1
     assert 0.3 < result.figures["impression_upload_bytes_by_before"] <= 1
     rows = [row for row in result.rows if row["what"] == "impression"]
     assert len(rows) == 5 and all(row["body_bytes"] <= row["body_bytes_before"] for row in rows)
+
+
+def test_the_page_has_bytes_of_runs_that_measured_them(result):
+    (section,) = SECTIONS
+    stored = json.loads(json.dumps(document(result)))
+    run = Run(**{name: stored.get(name) for name in Run.__dataclass_fields__})
+    figures = [target.figure for target in section.targets(run)]
+    assert sum("bytes of an impression" in figure for figure in figures) == 2
+    titles = [table.title for table in section.tables(run)]
+    assert "Bytes of an impression, its share of the request included" in titles
+    before = {k: v for k, v in run.figures.items() if "impression" not in k and "cpu" not in k}
+    older = replace(run, figures=before)
+    assert len(section.targets(older)) == len(figures) - 2
+    assert len(section.tables(older)) == len(titles) - 1
 
 
 def test_peeking_without_bounds_finds_more_false_winners(result):
