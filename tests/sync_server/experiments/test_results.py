@@ -9,7 +9,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_server.experiments.results import ArmResult, Results, read_results, store_results
-from pocketrec_server.storage.database import open_database, writing
+from pocketrec_server.storage.database import writing
 from pocketrec_server.storage.tables import SETTING
 
 TREATMENT = ArmResult(arm="b", users=9, value=0.2, change=0.1, low=-0.1, high=0.3, z=1.0, bound=2.5)
@@ -38,13 +38,6 @@ ONE = Experiment(
     until_utc=9,
     arms=(Arm(name="control", share=0.5), Arm(name="b", share=0.5)),
 )
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path / 'server.sqlite'}")
-    yield engine
-    engine.dispose()
 
 
 def test_results_are_read_as_stored_and_replaced_by_later_ones(engine):

@@ -53,7 +53,9 @@ from pocketrec_server.sums import store
 from pocketrec_server.sums.export import export_sums
 from pocketrec_server.sums.release import Run, release
 
-ARMS = ("control", "treatment")
+NAME = "blend".ljust(32, "x")
+ARMS = tuple(arm.ljust(32, "x") for arm in ("control", "treatment"))
+"""The longest names that a plan may have: PostgreSQL checks the length of a column."""
 PHONES = 120
 
 
@@ -145,7 +147,7 @@ class Server:
         upgrade(self.engine)
         self.app = create_app(Settings(repo=repo, database_url=url, log_requests=False))
         plan = {
-            "id": "blend",
+            "id": NAME,
             "until_utc": self.begin + 7 * DAY_S,
             "arms": [
                 {"name": ARMS[0], "share": 0.5},
@@ -166,7 +168,7 @@ class Server:
         """Upload an exposure and ten slates of a new install."""
         ts = self.begin + 3600 + n
         context = {"arm": arm, "salt": self.one.salt[:8]}
-        events = [self._event("exposure", "blend", ts, context)]
+        events = [self._event("exposure", NAME, ts, context)]
         for k in range(10):
             source = "fallback" if k < fallbacks else "model"
             events.append(self._event("request", "home", ts + k, {"source": source, "ms": 9.5}))
@@ -215,12 +217,12 @@ def server(founded, empty_url):
 def test_a_guardrail_halts_an_arm_and_its_rows_go_with_the_experiment(server, tmp_path):
     for n in range(PHONES):
         arm = ARMS[n % 2]
-        server.phone(n, arm, fallbacks=5 if arm == "treatment" else n % 3 == 0)
+        server.phone(n, arm, fallbacks=5 if arm == ARMS[1] else n % 3 == 0)
     assert server.count(EXPOSED) == PHONES
     assert server.count(EVENT, EVENT.c.kind == "request") == 10 * PHONES
     scraped = server.app.test_client().get("/metrics").text
-    label = 'pocketrec_experiment_devices{arm="treatment",channel="stable",experiment="blend"}'
-    assert f"{label} 60.0" in scraped
+    labels = f'arm="{ARMS[1]}",channel="stable",experiment="{NAME}"'
+    assert f"pocketrec_experiment_devices{{{labels}}} 60.0" in scraped
 
     def look():
         return guard.once(server.repo, server.engine, server.signers, server.now)
@@ -231,7 +233,7 @@ def test_a_guardrail_halts_an_arm_and_its_rows_go_with_the_experiment(server, tm
     (found,) = look()
     assert look() == []
     (halted,) = read_halted_arms(server.repo, "stable").halted
-    assert (found.arm, found.day, halted.arm) == ("treatment", 5, "treatment")
+    assert (found.arm, found.day, halted.arm) == (ARMS[1], 5, ARMS[1])
     subject = guard.subject_of("stable", server.one)
     (stored,) = looks.looks(server.engine, subject)
     assert stored.broken == 1 and stored.halted_utc == server.now and stored.z > stored.bound
@@ -275,17 +277,33 @@ def test_after_a_restore_no_arm_is_halted_or_judged_on_lost_networks(founded, tm
     assert read_halted_arms(back, "stable").halted == ()
     assert looks.looks(engine, subject) == [before]
     (text,) = guard.not_looked_texts(engine, "stable", first.one)
-    assert text.startswith("treatment, day 6: no look at fallback_share: fewer than 50 networks")
+    assert text.startswith(f"{ARMS[1]}, day 6: no look at fallback_share: fewer than 50 networks")
     engine.dispose()
 
     run = CliRunner().invoke
     where = ["--repo", str(back), "--channel", "stable"]
     shown = run(main, ["experiment", "status", *where])
-    assert shown.exit_code == 0 and f"blend: {text}" in shown.stdout, shown.output
-    words = ["experiment", "advance", "blend", "--steps", "50,100", "--networks", "50"]
+    assert shown.exit_code == 0 and f"{NAME}: {text}" in shown.stdout, shown.output
+    words = ["experiment", "advance", NAME, "--steps", "50,100", "--networks", "50"]
     waits = run(main, [*words, "--days", "0", *where, "--keys", str(tmp_path / "keys")])
     assert waits.exit_code == 0, waits.output
     assert "not compared yet: too few networks" in waits.output
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\0", "\U0001f600", "x" * 65])
+def test_odd_texts_of_an_exposure_are_stored_or_rejected_and_fail_no_upload(server, odd):
+    context = {"arm": odd, "salt": server.one.salt[:8]}
+    events = [server._event("exposure", name, server.begin + 9, context) for name in (NAME, odd)]
+    body = {"install_id": "f" * 32, "consent": True, "events": events}
+    answer = server.post("/v1/events", body)
+    if odd == "\ud800":  # no UTF-8 text has it
+        assert (answer.status_code, server.count(EVENT)) == (400, 0)
+        return
+    assert answer.status_code == 200
+    taken = server.count(EVENT)
+    assert len(answer.json["rejected"]) == 2 - taken == len(events) - len(answer.json["accepted"])
+    assert server.count(EXPOSED) == 0
+    assert server.app.test_client().get("/metrics").status_code == 200
 
 
 def test_sums_are_stored_released_once_erased_and_forgotten(server, tmp_path):
@@ -296,14 +314,14 @@ def test_sums_are_stored_released_once_erased_and_forgotten(server, tmp_path):
     assert (first.experiments, first.written, first.hidden) == (1, 1, 0)
     (path,) = (tmp_path / "sums").rglob("day=*.json")
     noisy = json.loads(path.read_text())
-    assert noisy["epsilon"] == 1.0 and noisy["arms"]["control"]["devices"] == PHONES // 2
+    assert noisy["epsilon"] == 1.0 and noisy["arms"][ARMS[0]]["devices"] == PHONES // 2
     again = export_sums(server.engine, tmp_path / "sums", now=server.now + 1, epsilon=2.0)
     assert (again.written, again.kept, again.other_settings) == (0, 1, 1)
 
     assert server.app.test_client().delete(f"/v1/sums/{1:032x}").json == {"erased": 1}
     assert server.sums(1) is None and server.sums(3) is not None
     tomorrow = release(server.engine, server.run, now=server.now + DAY_S)
-    assert tomorrow["arms"]["treatment"]["devices"] == PHONES // 2 - 1
+    assert tomorrow["arms"][ARMS[1]]["devices"] == PHONES // 2 - 1
     assert server.count(SUMS_RELEASE) == 2
 
     late = server.one.until_utc + store.KEPT_DAYS * DAY_S
@@ -320,9 +338,9 @@ def test_bodies_of_a_device_that_cross_leave_the_newest(server):
     assert {status for status, _ in answers} == {200}
     row = server.sums(7)
     assert row.seq == 8 and json.loads(row.body)["sums"]["clicks"] == 8
-    moved = {**json.loads(bodies[0].to_bytes()), "arm": "control", "seq": 9}
+    moved = {**json.loads(bodies[0].to_bytes()), "arm": ARMS[0], "seq": 9}
     assert server.post("/v1/sums", moved).status_code == 409
-    assert server.sums(7).arm == "treatment"
+    assert server.sums(7).arm == ARMS[1]
 
 
 def test_servers_that_release_a_day_at_once_show_the_same_noise(server):
@@ -346,7 +364,7 @@ def test_servers_that_release_a_day_at_once_show_the_same_noise(server):
 
 def test_expired_rows_go_without_keys_and_without_an_upload(server, monkeypatch):
     """The server has no keys, so nobody looks at guardrails; phones send nothing any more."""
-    server.phone(1, "control", fallbacks=0)
+    server.phone(1, ARMS[0], fallbacks=0)
     assert server.send(sums_of(server.one, 1)) == (200, True)
     client = server.app.test_client()
     kept = server.one.until_utc + store.KEPT_DAYS * DAY_S
