@@ -1,6 +1,8 @@
 """Tables of the server's database. `migrations/` creates them; a test compares both.
 
-To change the schema, change the table here and add a file in `migrations/versions/`.
+To change the schema, change the table here and add a file in `migrations/versions/`. PostgreSQL
+refuses a text that is longer than its column, SQLite stores it: a column must hold the longest text
+that the checks before it accept. `test_experiment_rows.py` stores such texts on both.
 """
 
 from sqlalchemy import (

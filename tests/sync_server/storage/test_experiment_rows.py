@@ -8,13 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from click.testing import CliRunner
-from sqlalchemy import MetaData, func, select, text
+from sqlalchemy import func, select, text
 
 from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
@@ -32,7 +27,6 @@ from pocketrec_server.experiments import signing
 from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.halting import guard, looks
 from pocketrec_server.settings import Settings
-from pocketrec_server.storage import database
 from pocketrec_server.storage.database import (
     connect,
     default_url,
@@ -46,7 +40,6 @@ from pocketrec_server.storage.tables import (
     EXPOSED,
     GUARD_DAY,
     GUARD_LOOK,
-    METADATA,
     SUMS_RELEASE,
 )
 from pocketrec_server.sums import store
@@ -57,52 +50,6 @@ NAME = "blend".ljust(32, "x")
 ARMS = tuple(arm.ljust(32, "x") for arm in ("control", "treatment"))
 """The longest names that a plan may have: PostgreSQL checks the length of a column."""
 PHONES = 120
-
-
-def filled(table, number):
-    """A row of any table, without the columns that may be null."""
-    values = {}
-    for column in table.columns:
-        if not column.nullable:
-            is_text = column.type.python_type is str
-            values[column.name] = "1" if is_text else number
-    return values
-
-
-@pytest.fixture
-def bare(empty_url):
-    """A database without a table."""
-    engine = connect(empty_url)
-    yield engine
-    engine.dispose()
-
-
-def test_each_migration_keeps_the_rows_of_the_tables_before_it(bare):
-    scripts = ScriptDirectory(str(database._MIGRATIONS))
-    revisions = [one.revision for one in reversed(list(scripts.walk_revisions()))]
-    kept = set()
-    for revision in revisions:
-        with writing(bare) as connection:
-            config = Config()
-            config.set_main_option("script_location", str(database._MIGRATIONS))
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-            there = MetaData()
-            there.reflect(connection)
-            for table in there.sorted_tables:
-                if not connection.scalar(select(func.count()).select_from(table)):
-                    connection.execute(table.insert(), filled(table, 1))
-                kept.add(table.name)
-    kept -= {"alembic_version", "halt_mark"}  # the second is dropped by 0005_outcome_networks
-    assert upgrade(bare) == []
-    with bare.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-        rows = {
-            name: connection.scalar(select(func.count()).select_from(METADATA.tables[name]))
-            for name in METADATA.tables
-        }
-    assert kept == set(rows)
-    assert rows == dict.fromkeys(rows, 1)
 
 
 def sums_of(one, n, *, seq=1, **more):
@@ -140,7 +87,7 @@ class Server:
     """The app over a database, with an experiment whose fifth day has ended."""
 
     def __init__(self, repo, signers, url, percent=100):
-        self.repo, self.signers = repo, signers
+        self.repo, self.signers, self.url = repo, signers, url
         self.now = int(time.time())
         self.begin = self.now - 5 * DAY_S - looks.LATE_S
         self.engine = connect(url)
@@ -238,6 +185,10 @@ def test_a_guardrail_halts_an_arm_and_its_rows_go_with_the_experiment(server, tm
     (stored,) = looks.looks(server.engine, subject)
     assert stored.broken == 1 and stored.halted_utc == server.now and stored.z > stored.bound
 
+    where = ["--repo", str(server.repo), "--channel", "stable", "--database", server.url]
+    shown = CliRunner().invoke(main, ["experiment", "status", *where])
+    assert f"{NAME}: {looks.text_of(stored)}" in shown.stdout, shown.output
+
     exported = export_events(server.engine, tmp_path / "events")
     assert (exported.requests, exported.exposures) == (10 * PHONES, PHONES)
     paths = (tmp_path / "events" / "exposures").rglob("*.parquet")
@@ -317,6 +268,12 @@ def test_sums_are_stored_released_once_erased_and_forgotten(server, tmp_path):
     assert noisy["epsilon"] == 1.0 and noisy["arms"][ARMS[0]]["devices"] == PHONES // 2
     again = export_sums(server.engine, tmp_path / "sums", now=server.now + 1, epsilon=2.0)
     assert (again.written, again.kept, again.other_settings) == (0, 1, 1)
+
+    words = ["events", "export-sums", "--database", server.url, "--out", str(tmp_path / "cli")]
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert json.loads(done.stdout)["written"] == 1, done.output
+    (same,) = (tmp_path / "cli").rglob("day=*.json")
+    assert same.read_bytes() == path.read_bytes()
 
     assert server.app.test_client().delete(f"/v1/sums/{1:032x}").json == {"erased": 1}
     assert server.sums(1) is None and server.sums(3) is not None
