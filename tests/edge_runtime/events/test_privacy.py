@@ -215,6 +215,7 @@ def test_the_commands(phone, tmp_path, runner):
         "events": 0,
         "install_id": None,
         "sums_ids": [],
+        "unread_sums": False,
         "erased_on_server": None,
         "sums_erased_on_server": None,
     }
