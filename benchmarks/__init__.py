@@ -84,6 +84,10 @@ BENCHMARKS = {
         "phone.offline",
         "Ten minutes on a phone of a million items: no growth, no socket, no gap.",
     ),
+    "objectives": Benchmark(
+        "quality.objectives",
+        "Revenue of the first 20: a value head against purchase probability x price.",
+    ),
     "rerank": Benchmark(
         "quality.rerank",
         "Each rule of re-ranking, setting by setting: NDCG beside diversity; milliseconds.",
