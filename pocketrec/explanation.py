@@ -33,6 +33,10 @@ def _stages(item: ItemExplanation, candidates: int) -> Iterator[tuple[str, str]]
     yield "retrieval", f"{found}, place {among} of {candidates}" if among else found
     if item.probabilities:
         yield "ranker", "  ".join(f"{head} {p:.3f}" for head, p in item.probabilities.items())
+    if item.parts:
+        yield "parts", "  ".join(f"{name} {value:.4g}" for name, value in item.parts.items())
+    if item.formula:
+        yield "formula", item.formula
     if item.score is not None:
         yield "score", f"{item.score:.3f}, place {item.score_place} of {candidates}"
     for touch in item.touched:

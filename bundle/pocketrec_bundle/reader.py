@@ -30,6 +30,8 @@ from pocketrec_bundle.items.audience import open_audience
 from pocketrec_bundle.items.catalogue import Catalogue, CatalogueItem
 from pocketrec_bundle.items.cohorts import Cohorts
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
+from pocketrec_bundle.objectives.heads import Objectives
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_bundle.settings.policy import Policy
@@ -48,6 +50,8 @@ RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
 """The format version from which a reader looks for the cohort lists."""
+OBJECTIVES_SINCE = 3
+"""The format version from which a reader looks for `objectives.json`."""
 _NOTHING: Mapping[str, BundleInvalidError] = MappingProxyType({})
 
 
@@ -60,6 +64,7 @@ class Bundle:
         policy: its re-ranking policy.
         rules: its rules; None: the policy decides alone.
         campaigns: its campaigns.
+        objectives: what its heads mean, with the formula; None: the head weights decide.
         cohorts: its cohort lists; None: it has none.
         audience: regions and age ratings of its items.
         item_count: number of items, N.
@@ -84,6 +89,7 @@ class Bundle:
         self.policy = Policy.from_json(self.json("policy.json"))
         self.rules = self._read_rules()
         self.campaigns = self._read_campaigns()
+        self.objectives = self._read_objectives()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
         self.cohorts = self._read_cohorts()
@@ -197,6 +203,14 @@ class Bundle:
         if self.manifest.format_version < RULES_SINCE or not self.lists(CAMPAIGNS_FILE):
             return Campaigns(campaigns=())
         return Campaigns.from_json(self.json(CAMPAIGNS_FILE))
+
+    def _read_objectives(self) -> Objectives | None:
+        if self.manifest.format_version < OBJECTIVES_SINCE or not self.lists(OBJECTIVES_FILE):
+            return None
+        spec = self.spec
+        return Objectives.from_json(
+            self.json(OBJECTIVES_FILE), spec.heads, spec.numeric, spec.event_types
+        )
 
     def _read_cohorts(self) -> Cohorts | None:
         """Return the cohort lists, if the release has any."""

@@ -36,6 +36,8 @@ class FaultCode(StrEnum):
     """The user tower failed on this request; lists answer."""
     RANKER_FAILED = "ranker_failed"
     """The ranker failed on this request; the slate is in retrieval's order."""
+    FORMULA_NOT_FINITE = "formula_not_finite"
+    """The formula of the final score is not finite for some candidates; 0 counts in that place."""
     DEADLINE = "deadline"
     """The ranker was skipped to keep `deadline_ms`; the slate is in retrieval's order."""
     UNKNOWN_FILTER = "unknown_filter"

@@ -197,7 +197,7 @@ def _measured(
 
     def scores(inputs: Inputs, answer: NDArray[np.float32]) -> NDArray[np.float32]:
         if "item_vectors" in inputs:
-            return ranked(spec, inputs, answer)
+            return ranked(spec, trained.objectives, inputs, answer)
         found: NDArray[np.float32] = inner(matrix, answer[0]) * scales
         return found
 

@@ -169,7 +169,9 @@ def _overrides(question: Question, target: Release) -> Overrides:
                 f"--weights: the release has no head {', '.join(unknown)}; it has "
                 f"{', '.join(spec.heads)}."
             )
-        found = replace(found, head_weights=weights_of(question.weights, spec))
+        found = replace(
+            found, head_weights=weights_of(question.weights, spec, target.bundle.objectives)
+        )
     return found
 
 

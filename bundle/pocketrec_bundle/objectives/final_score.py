@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32, Floats64
 from pocketrec_bundle.objectives.evaluate import evaluate
+from pocketrec_bundle.objectives.formula import Number, nodes, to_text
 from pocketrec_bundle.objectives.heads import Objectives
 
 
@@ -62,9 +63,42 @@ def final_scores(
         return Scored(total.astype(np.float32), faulty)
     assert weights is None, "an arm's head weights do not fit a formula"
     heads = {head.name: values[:, h] for h, head in enumerate(objectives.heads)}
-    columns = {
+    found, faulty = evaluate(objectives.formula, n, heads, _columns(spec, numeric))
+    return Scored(found.astype(np.float32), faulty)
+
+
+def _columns(spec: FeatureSpec, numeric: Floats32) -> dict[str, Floats64]:
+    """Return the numeric columns by name, float64 [n], 0 where unknown."""
+    return {
         name: np.where(numeric[:, m] < 0, 0.0, numeric[:, m].astype(np.float64))
         for m, name in enumerate(spec.numeric)
     }
-    found, faulty = evaluate(objectives.formula, n, heads, columns)
-    return Scored(found.astype(np.float32), faulty)
+
+
+def formula_of(objectives: Objectives | None) -> str | None:
+    """Return the formula as text; None without one."""
+    if objectives is None or objectives.formula is None:
+        return None
+    return to_text(objectives.formula)
+
+
+def parts_of(
+    spec: FeatureSpec, objectives: Objectives, outputs: Floats32, numeric: Floats32
+) -> dict[str, float]:
+    """Return the values that make the final score of one candidate, by name.
+
+    These are the heads in their units, all of them, and the numeric columns of the formula.
+
+    Args:
+        spec: names of heads and numeric columns.
+        objectives: of the release.
+        outputs: float32 [1, H], of the ranker.
+        numeric: float32 [1, M], item columns.
+    """
+    values = head_values(objectives, outputs)[0].tolist()
+    found = {head.name: value for head, value in zip(objectives.heads, values, strict=True)}
+    if objectives.formula is not None:
+        columns = _columns(spec, numeric)
+        names = [node.name for node in nodes(objectives.formula) if isinstance(node, Number)]
+        found |= {name: float(columns[name][0]) for name in dict.fromkeys(names)}
+    return found

@@ -13,6 +13,7 @@ from typing import Any
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_number, is_text, matches
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.objectives import Objectives
 from pocketrec_bundle.settings.app_versions import APP_VERSION, AppVersions, version_of
 from pocketrec_bundle.settings.form import Form, since
 from pocketrec_bundle.settings.rollout import DEVICE_CLASS, MAX_CLASSES, SHA256
@@ -94,12 +95,20 @@ class Arm:
     models: str | None = field(default=None, metadata=since(2))
 
 
-def weights_of(named: Mapping[str, float], spec: FeatureSpec) -> tuple[float, ...]:
+def weights_of(
+    named: Mapping[str, float], spec: FeatureSpec, objectives: Objectives | None = None
+) -> tuple[float, ...]:
     """Return the weight of each head of a release, with an arm's in place of its own.
 
     Raises:
-        BundleInvalidError: the release has no head of a name.
+        BundleInvalidError: the release has no head of a name, or a formula, which has no weights.
     """
+    if objectives is not None and objectives.formula is not None:
+        raise BundleInvalidError(
+            f"{FILE}: head_weights: the release has a formula in place of head weights. Publish a "
+            "release with another formula, and name it as the arm's release.",
+            code="experiments",
+        )
     if unknown := sorted(named.keys() - set(spec.heads)):
         raise BundleInvalidError(
             f"{FILE}: head_weights: the release has no head {', '.join(unknown)}; it has "

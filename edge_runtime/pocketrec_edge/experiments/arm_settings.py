@@ -81,7 +81,9 @@ def _checked(arm: Arm, bundle: Bundle) -> Overrides:
     if arm.rules is not None:
         found = replace(found, rules=Rules.from_json(arm.rules, bundle.spec))
     if arm.head_weights is not None:
-        found = replace(found, head_weights=weights_of(arm.head_weights, bundle.spec))
+        found = replace(
+            found, head_weights=weights_of(arm.head_weights, bundle.spec, bundle.objectives)
+        )
     if arm.campaigns is not None:
         found = replace(found, campaigns=Campaigns.from_json(arm.campaigns))
     return found

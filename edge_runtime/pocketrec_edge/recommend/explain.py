@@ -15,6 +15,7 @@ from pocketrec_bundle.candidates import extra_candidates
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.features import History, used_rows
 from pocketrec_bundle.floats import Floats32
+from pocketrec_bundle.objectives.final_score import formula_of, parts_of
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.settings.rules import NAMES, Rules
 from pocketrec_edge.answers import RuleEffect, Source, plain_faults
@@ -53,7 +54,10 @@ class ItemExplanation:
         cell_place, cells_read: its cell by nearness to the user; how many every search reads.
         retrieval_score, retrieval_place: its inner product with the user vector, and its place
             among the candidates.
-        probabilities: the ranker's, by head.
+        probabilities: the ranker's outputs, by head.
+        parts: of the final score: values of heads in their units and numbers of the item that its
+            formula reads, by name; empty without objectives.
+        formula: of the final score; None: the weighted sum of the heads.
         score, score_place: final score, and the place that it alone would give.
         steps: what re-ranking made of that, in its order.
         place: in the slate.
@@ -72,6 +76,8 @@ class ItemExplanation:
     retrieval_score: float
     retrieval_place: int | None
     probabilities: dict[str, float]
+    parts: dict[str, float]
+    formula: str | None
     score: float | None
     score_place: int | None
     steps: tuple[Step, ...]
@@ -227,6 +233,8 @@ class _Explaining:
             retrieval_score=float(inner(vector[None], slate.user_vector)[0]),
             retrieval_place=None if at is None else at + 1,
             probabilities=dict(zip(device.spec.heads, heads, strict=False)),
+            parts={} if at is None else self._parts(row, at),
+            formula=formula_of(device.bundle.objectives),
             score=None if at is None else float(slate.scores[at]),
             score_place=None if at is None else 1 + self._order.index(at),
             steps=steps,
@@ -239,6 +247,15 @@ class _Explaining:
             nearest=max(contributions, key=lambda each: each.cosine, default=None),
             contributions=contributions,
         )
+
+    def _parts(self, row: int, at: int) -> dict[str, float]:
+        """Return what the final score of a candidate is made of."""
+        device, outputs = self._device, self._probabilities[at : at + 1]
+        objectives = device.bundle.objectives
+        if objectives is None or not outputs.size:
+            return {}
+        numeric = np.asarray(device.items.numeric[np.array([row])], np.float32)
+        return parts_of(device.spec, objectives, outputs, numeric)
 
     def _stages(self) -> dict[str, set[int]]:
         """Rows that each stage brings, asked as `Recommender.candidates` asks."""

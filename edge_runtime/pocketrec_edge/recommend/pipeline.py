@@ -16,6 +16,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History, tower_inputs, used_rows
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
+from pocketrec_bundle.objectives import Scored, final_scores
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from pocketrec_bundle.reader import Bundle
@@ -125,9 +126,10 @@ class Recommender:
         )
         clock.mark("retrieve")
         source: Source = "retrieval"
+        not_finite: Fault | None = None
         try:
             self._expect_time(query.deadline_ms, clock)
-            ranked = self._ranked(query, user, ranked, votes)
+            ranked, not_finite = self._ranked(query, user, ranked, votes)
             if len(ranked.rows):
                 self._rank_ms.append(clock.since_mark())
             source = "model"
@@ -145,7 +147,7 @@ class Recommender:
             items=items,
             stage_ms=clock.total(),
             source=source,
-            faults=_known(fault, *mask.faults, left, self._texts.fault),
+            faults=_known(fault, *mask.faults, left, not_finite, self._texts.fault),
             user_vector=user,
             candidates=ranked.rows,
             scores=ranked.scores,
@@ -280,11 +282,19 @@ class Recommender:
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")
         return output[:n]
 
-    def final_scores(self, query: Query, probabilities: Floats32) -> Floats32:
-        """Return the weighted sum of the ranker's heads, float32 [n], with an arm's weights."""
+    def final_scores(
+        self, query: Query, inputs: dict[str, NDArray[Any]], outputs: Floats32
+    ) -> Scored:
+        """Return the final scores by the release's formula or head weights, or an arm's weights.
+
+        Args:
+            query: with the settings of an arm.
+            inputs: of the ranker, for the numeric columns.
+            outputs: float32 [n, H], of the ranker.
+        """
         weights = query.overrides.head_weights
-        spec = self.spec if weights is None else replace(self.spec, head_weights=weights)
-        return spec.final_scores(probabilities)
+        numeric = inputs["item_numeric"]
+        return final_scores(self.spec, self.bundle.objectives, outputs, numeric, weights)
 
     def rules_of(self, query: Query) -> Rules | None:
         """Return the rules of a request, an arm's or the release's; None: the policy alone."""
@@ -292,18 +302,25 @@ class Recommender:
 
     def _ranked(
         self, query: Query, user: Floats32, ranked: RankedCandidates, votes: Votes | None
-    ) -> RankedCandidates:
-        """Score candidates with the ranker.
+    ) -> tuple[RankedCandidates, Fault | None]:
+        """Score candidates with the ranker; the fault is of numbers that are not finite.
 
         Raises:
             EngineError: the model is not loaded, or it fails.
         """
         if not len(ranked.rows):
-            return ranked
+            return ranked, None
         inputs = self.ranker_inputs(query, user, ranked.rows, ranked.vectors, votes)
         probabilities = self.probabilities(inputs)
-        final = self.final_scores(query, probabilities)
-        return replace(ranked, scores=final, probabilities=probabilities)
+        final = self.final_scores(query, inputs, probabilities)
+        fault = None
+        if n := int(final.faulty.sum()):
+            text = (
+                f"formula: divides by 0 or is not finite for {n} of {len(ranked.rows)} candidates; "
+                "0 counts in that place"
+            )
+            fault = Fault(FaultCode.FORMULA_NOT_FINITE, text)
+        return replace(ranked, scores=final.scores, probabilities=probabilities), fault
 
     def _reranked(self, query: Query, ranked: RankedCandidates) -> RerankResult:
         """Choose the slate: by score for a search, by the rules, or by the policy alone."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.objectives import Objectives, final_scores
 from pocketrec_bundle.products import inner
 from pocketrec_edge.engines.select import Engine
 
@@ -100,10 +101,12 @@ def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
     }
 
 
-def ranked(spec: FeatureSpec, inputs: Inputs, answer: NDArray[Any]) -> NDArray[Any]:
+def ranked(
+    spec: FeatureSpec, objectives: Objectives | None, inputs: Inputs, answer: NDArray[Any]
+) -> NDArray[Any]:
     """Return the final score of each candidate without padding, float32 [n]."""
     real = inputs["item_vectors"].any(axis=1)
-    return spec.final_scores(answer[real])
+    return final_scores(spec, objectives, answer[real], inputs["item_numeric"][real]).scores
 
 
 def cosine(one: NDArray[Any], two: NDArray[Any]) -> float:

@@ -16,6 +16,7 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.golden.edges import GoldenEdges
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
+from pocketrec_bundle.objectives import final_scores
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query, RankedCandidates
@@ -143,7 +144,9 @@ def _ruled(
     """Return the slate's rows by the rules from the first candidates, without exploration."""
     rules = device.bundle.rules
     assert rules is not None, "only releases with rules have this stage"
-    scores = device.spec.final_scores(probabilities)
+    numeric = np.asarray(device.items.numeric[rows], np.float32)
+    objectives = device.bundle.objectives
+    scores = final_scores(device.spec, objectives, probabilities, numeric).scores
     first = replace(query, k=min(device.policy.slate, FIRST))
     ranked = RankedCandidates.by_retrieval(rows, device.index.vectors(rows), scores)
     found = device.apply_rules(first, ranked, rules)

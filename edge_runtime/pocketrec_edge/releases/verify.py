@@ -231,7 +231,7 @@ def _scores(
 ) -> NDArray[Any]:
     """What a model's answer makes of each item, or of each candidate."""
     if model == "ranker":
-        return ranked(bundle.spec, inputs, answer)
+        return ranked(bundle.spec, bundle.objectives, inputs, answer)
     nobody = np.zeros(bundle.item_count, np.bool_)
     rows, found = search(device.index, answer[0], bundle.item_count, 0, nobody)
     scores = np.zeros(bundle.item_count, np.float32)

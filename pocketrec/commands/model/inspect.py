@@ -3,9 +3,12 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pocketrec_bundle.objectives import Objectives
 
 
 @click.command(epilog="Example: pocketrec inspect work/bundle")
@@ -35,6 +38,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         "cells": len(opened.array("index/offsets")) - 1,
         "history": spec.max_history,
         "heads": dict(zip(spec.heads, spec.head_weights, strict=True)),
+        **_objectives(opened.objectives),
         "golden_cases": len(Golden.of(opened).cases),
         "files": [
             {**e.meta, "name": e.name, "kind": e.kind, "bytes": e.bytes, "sha256": e.sha256}
@@ -70,3 +74,22 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         told = ", ".join([facts, *marks] if facts else marks)
         click.echo(f"{file['name']:<34}{file['bytes']:>11,}  {told}".rstrip())
     click.echo("\nall files verified")
+
+
+def _objectives(objectives: "Objectives | None") -> dict[str, Any]:
+    """Return what the heads mean and the formula; empty for a release without objectives."""
+    from pocketrec_bundle.objectives.final_score import formula_of
+
+    if objectives is None:
+        return {}
+    told = {
+        head.name: " ".join(
+            (
+                f"{head.kind} of {', '.join(head.events)}",
+                *((f"within {head.window_s} s",) if head.window_s else ()),
+                *((f"up to {head.scale:g} {head.unit}".strip(),) if head.kind == "value" else ()),
+            )
+        )
+        for head in objectives.heads
+    }
+    return {"objectives": told, "formula": formula_of(objectives)}

@@ -5,7 +5,10 @@ from pathlib import Path
 from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.features import FeatureSpec
-from pocketrec_bundle.reader import verify_file
+from pocketrec_bundle.manifest import FileEntry
+from pocketrec_bundle.objectives import Objectives
+from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
+from pocketrec_bundle.reader import OBJECTIVES_SINCE, verify_file
 from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm, weights_of
@@ -40,7 +43,7 @@ def check_arms(repo: Path, channel: Channel, experiment: Experiment, halts: Halt
         elif not live:
             raise InputError(f"{where}: the channel {policy.channel} offers no release.")
         for stage in stages if _overrides(arm) else ():
-            _check_fit(where, arm, stage, _spec_of(repo, channel, stage))
+            _check_fit(where, arm, stage, *_heads_of(repo, channel, stage))
 
 
 def is_live(stage: Stage, halts: Halts) -> bool:
@@ -74,25 +77,39 @@ def _named(where: str, policy: RolloutPolicy, manifest: str, halts: Halts) -> St
     return stage
 
 
-def _check_fit(where: str, arm: Arm, stage: Stage, spec: FeatureSpec) -> None:
+def _check_fit(
+    where: str, arm: Arm, stage: Stage, spec: FeatureSpec, objectives: Objectives | None
+) -> None:
     try:
         if arm.rules is not None:
             Rules.from_json(arm.rules, spec)
         if arm.head_weights is not None:
-            weights_of(arm.head_weights, spec)
+            weights_of(arm.head_weights, spec, objectives)
         if arm.campaigns is not None:
             Campaigns.from_json(arm.campaigns)
     except BundleInvalidError as err:
         raise InputError(f"{where}: does not fit release {stage.name}: {err}") from err
 
 
-def _spec_of(repo: Path, channel: Channel, stage: Stage) -> FeatureSpec:
-    entry = channel.manifest(stage).entry(_SPEC)
-    path = blobs.file_path(repo, entry.sha256)
+def _heads_of(repo: Path, channel: Channel, stage: Stage) -> tuple[FeatureSpec, Objectives | None]:
+    """Read the feature spec of a release, and its objectives if it has any."""
+    manifest = channel.manifest(stage)
+    has_objectives = any(entry.name == OBJECTIVES_FILE for entry in manifest.files)
     try:
-        verify_file(entry, path)
-        return FeatureSpec.from_json(parse_json(_SPEC, path.read_bytes(), MAX_JSON_BYTES))
+        spec = FeatureSpec.from_json(_read_json(repo, manifest.entry(_SPEC)))
+        if not has_objectives or manifest.format_version < OBJECTIVES_SINCE:
+            return spec, None
+        value = _read_json(repo, manifest.entry(OBJECTIVES_FILE))
+        names = spec.heads, spec.numeric, spec.event_types
+        return spec, Objectives.from_json(value, *names)
     except (BundleInvalidError, OSError) as err:
         raise RepositoryInvalidError(
             f"{stage.name}: {err}. Restore the repository from a backup."
         ) from err
+
+
+def _read_json(repo: Path, entry: FileEntry) -> object:
+    path = blobs.file_path(repo, entry.sha256)
+    verify_file(entry, path)
+    value: object = parse_json(entry.name, path.read_bytes(), MAX_JSON_BYTES)
+    return value

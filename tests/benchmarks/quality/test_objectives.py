@@ -46,7 +46,7 @@ def write_shop(folder):
         for week in range(12):
             day = 1 + 7 * (week % 4) + int(rng.integers(0, 7))
             stamp = f"2010-{1 + week // 4:02d}-{day:02d} 09:00:00"
-            for item in rng.choice(mine, 4, replace=False):
+            for item in {*rng.choice(mine, 4, replace=False), int(rng.integers(0, 40))}:
                 is_bulk = item % 2
                 quantity = int(rng.integers(80, 120)) if is_bulk else 1
                 price = 1.0 if is_bulk else 20.0
