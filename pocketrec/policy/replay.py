@@ -1,8 +1,9 @@
 """Replay logged requests with a release: what it would have shown, place by place.
 
-The history of a request is the user's exported interactions before it. Chosen interests, filters
-and events that were not uploaded are not in an export. `Replay.agreement` measures the effect: the
-share of requests in which the replayed logging release gives each logged item its propensity.
+The history of a request is the user's exported interactions before it; rules that learn from
+impressions learn from the exported ones before it. Chosen interests, filters and events that were
+not uploaded are not in an export. `Replay.agreement` measures the effect: the share of requests in
+which the replayed logging release gives each logged item its propensity.
 """
 
 from collections import Counter
@@ -17,12 +18,12 @@ from pocketrec.policy.query_policy import QueryPolicy, query_policy
 from pocketrec.policy.rows import PolicyRows, place_features
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import open_bundle
-from pocketrec_bundle.settings.rules import NAMES
 from pocketrec_edge.errors import EngineError
+from pocketrec_edge.events.event import IMPRESSION, INTERACTION
+from pocketrec_edge.events.feedback import MOST_EVENTS, Impressions, outcomes
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides, Query
 from pocketrec_edge.recommend.slate import Slate
-from pocketrec_experiments.errors import PolicyValueRefusedError
 from pocketrec_experiments.off_policy.logged import LoggedSlates, SlatePolicy
 from pocketrec_experiments.off_policy.tables import LoggedRequests, Past
 
@@ -73,7 +74,7 @@ class Release:
         self._last: tuple[object, Query, Slate] | None = None
 
     def learns(self, overrides: Overrides) -> bool:
-        """Whether the rules learn from the impressions of a device, unknown to a replay."""
+        """Whether the rules learn from the impressions of a device (Thompson sampling)."""
         rules = overrides.rules or self.bundle.rules
         return rules is not None and rules.learns
 
@@ -92,7 +93,10 @@ class Release:
             query = Query(self.history(past, request_id, ts), ts, k, overrides=weights)
             self._last = key, query, self.device.recommend(query)
         _, query, slate = self._last
-        policy = query_policy(self.device, replace(query, overrides=overrides), slate)
+        query = replace(query, overrides=overrides)
+        if self.learns(overrides):
+            query = replace(query, impressions=self.impressions(past, request_id, ts))
+        policy = query_policy(self.device, query, slate)
         return policy, slate.source
 
     def history(self, past: Past, request_id: str, ts: int) -> History:
@@ -120,6 +124,28 @@ class Release:
             np.array(rows, np.int32), np.array(events, np.int32), np.array(times, np.int64)
         )
 
+    def impressions(self, past: Past, request_id: str, ts: int) -> Impressions:
+        """Return the impressions before a request with their outcomes, as `EventLog.impressions`.
+
+        An export has no order within a second: its impressions come before its interactions.
+        """
+        shown, acts = past.shown_ts <= ts, past.ts <= ts
+        shown &= ~((past.shown_ts == ts) & (past.shown_requests == request_id))
+        acts &= ~((past.ts == ts) & (past.request_ids == request_id))
+        times = np.concatenate([past.shown_ts[shown], past.ts[acts]])
+        items = [*past.shown_ids[shown].tolist(), *past.item_ids[acts].tolist()]
+        kinds = [IMPRESSION] * int(shown.sum()) + [INTERACTION] * int(acts.sum())
+        order = np.argsort(times, kind="stable")[-MOST_EVENTS:].tolist()
+        known = [
+            (row, followed)
+            for item_id, followed in outcomes((kinds[at], items[at]) for at in order)
+            if (row := self.bundle.row_of(item_id)) >= 0
+        ]
+        return Impressions(
+            rows=np.array([row for row, _ in known], np.int32),
+            followed=np.array([followed for _, followed in known], np.bool_),
+        )
+
 
 def replay(
     requests: LoggedRequests,
@@ -137,20 +163,8 @@ def replay(
         overrides: rules and weights in place of its own.
         known: releases that may have logged; the target's without overrides is one of them.
         by_place: whether the reward model has rates for each place; else for items alone.
-
-    Raises:
-        PolicyValueRefusedError: the target's rules learn from the impressions of a device.
     """
-    if target.learns(overrides):
-        rules = overrides.rules or target.bundle.rules
-        assert rules is not None
-        raise PolicyValueRefusedError(
-            f"the target's rule {NAMES[type(rules.rules[-1])]} learns from the impressions of each "
-            "device, which an export does not hold in full. Evaluate it with the rule exploration, "
-            "or with an experiment.",
-            code="no_replay",
-        )
-    releases = {one.name: one for one in (target, *known) if not one.learns(NO_OVERRIDES)}
+    releases = {one.name: one for one in (target, *known)}
     codes = ItemCodes(requests.item_ids)
     n, k = len(requests.user), _places(requests)
     shown, logged = PolicyRows(), PolicyRows()

@@ -54,6 +54,11 @@ def lines(found: Found) -> Iterator[str]:
         )
     if found.agreement is not None:
         yield f"requests replayed with the logged propensities: {found.agreement:.1%}"
+    if found.learns:
+        yield (
+            "the target learns from impressions: in each request from those exported before it, "
+            "which the logging releases showed"
+        )
     for source, n in found.unanswered.items():
         yield f"left out, answered by the target's {source}: {n:,} requests"
     for reason, n in found.left_out.items():

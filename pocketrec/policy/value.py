@@ -82,6 +82,8 @@ class Found:
         unanswered: requests that are left out because the target's models did not answer, by the
             source of its answer.
         left_out: requests that cannot be evaluated, by reason.
+        learns: whether the target's rules learn from impressions; then their state in each request
+            is that of the exported impressions before it.
         examination: the fitted curve; None: given, or not used.
     """
 
@@ -92,6 +94,7 @@ class Found:
     agreement: float | None
     unanswered: dict[str, int]
     left_out: dict[str, int]
+    learns: bool
     examination: Examination | None
 
 
@@ -138,6 +141,7 @@ def policy_value(question: Question) -> Found:
         agreement=None if replayed.logging is None else replayed.agreement,
         unanswered=replayed.unanswered,
         left_out=requests.left_out,
+        learns=target.learns(overrides),
         examination=fitted,
     )
 

@@ -80,9 +80,13 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def events(tmp_path_factory, bundle):
     """The export of phones whose users click by attraction and place."""
-    base, found = tmp_path_factory.mktemp("phones"), {}
+    return lived(tmp_path_factory.mktemp("phones"), bundle, USERS)
+
+
+def lived(base, bundle, users):
+    found = {}
     ids = [open_bundle(bundle).item_id(row) for row in range(48)]
-    for user in range(USERS):
+    for user in range(users):
         home, rng, now = base / f"p{user}", np.random.default_rng([3, user]), [START]
         device = Device(
             home, bundle=bundle, engine="onnx", clock=functools.partial(itemgetter(0), now), rng=rng
@@ -234,13 +238,38 @@ def test_other_weights_are_another_order(bundle, events):
         policy_value(dataclasses.replace(question, weights={"fun": 1.0}))
 
 
-def test_rules_that_learn_on_the_device_cannot_be_replayed(bundle, events, rules_file):
-    learns = Rules(
-        rules=(CategoryThompson(epsilon=0.2, pool=9, first=1, alpha=1.0, beta=9.0),), depth=40
-    )
-    with pytest.raises(PolicyValueRefusedError, match="category_thompson learns") as caught:
-        policy_value(Question(bundle=bundle, events=events, rules=rules_file(learns)))
-    assert caught.value.code == "no_replay" and caught.value.exit_code == 3
+THOMPSON = CategoryThompson(epsilon=0.4, pool=12, first=1, alpha=1.0, beta=9.0)
+LEARNING = Rules(rules=(THOMPSON,), depth=40)
+
+
+def test_a_logging_release_that_learns_is_replayed_with_its_propensities(tmp_path):
+    from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+
+    write_tiny_bundle(tmp_path / "bundle", answers=True, rules=LEARNING)
+    events = lived(tmp_path, tmp_path / "bundle", 12)
+    requests, release = read_requests(events), Release(tmp_path / "bundle", "onnx")
+    found = replay(requests, release)
+    assert found.agreement == 1.0 and found.unanswered == {} and found.logging is not None
+    odds = dict(zip(keys(found.logging), found.logging.probability.tolist(), strict=True))
+    seen = [(odds[one], p) for one, p in zip(keys(found.log), found.log.propensity, strict=True)]
+    assert len({round(p, 6) for _, p in seen}) > 20  # the chances changed with what was learnt
+    assert [one for one, _ in seen] == pytest.approx([p for _, p in seen])
+    # Without what the phones had learnt, the replay does not give these numbers.
+    empty = [dataclasses.replace(past, shown_ts=past.shown_ts + 10**9) for past in requests.pasts]
+    assert replay(dataclasses.replace(requests, pasts=tuple(empty)), release).agreement < 0.9
+
+
+def test_rules_that_learn_have_their_value_in_the_logged_states(bundle, events, rules_file):
+    # The pool of the logging release, so that it could show each item.
+    rules = Rules(rules=(dataclasses.replace(THOMPSON, pool=6),), depth=40)
+    question = Question(bundle=bundle, events=events, rules=rules_file(rules), engine="onnx")
+    found = policy_value(dataclasses.replace(question, limits=Limits(unsupported=0.2)))
+    expected = truth(bundle, events, rules)
+    assert found.value.dr.low < expected < found.value.dr.high
+    assert found.learns and found.agreement == 1.0
+    assert any("learns from impressions" in line for line in lines(found))
+    plain = policy_value(Question(bundle=bundle, events=events, engine="onnx"))
+    assert not plain.learns and not any("learns" in line for line in lines(plain))
 
 
 def test_the_position_based_assumption_needs_the_logging_release(
@@ -260,7 +289,7 @@ def test_the_position_based_assumption_needs_the_logging_release(
     # events of devices that the export lacks change histories, and the replay shows it
     cut = tmp_path_factory.mktemp("half") / "events"
     shutil.copytree(events, cut)
-    path = next(cut.glob("interactions/*/events.parquet"))
+    path = max(cut.glob("interactions/*/events.parquet"), key=lambda one: one.stat().st_size)
     pq.write_table(pq.read_table(path).slice(0, 40), path)
     with pytest.raises(PolicyValueRefusedError, match="gives the logged propensities in"):
         policy_value(dataclasses.replace(question, events=cut, logged=(bundle,)))

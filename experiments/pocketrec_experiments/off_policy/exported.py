@@ -156,5 +156,5 @@ def _rewarded(tables: dict[str, Any], rewards: Rewards) -> Any:
     total = both.earned.sum() if rewards.values else both.earned.max()
     sums = both.group_by("user_id", "request_id", "item_id").aggregate(reward=total)
     found = shown.left_join(sums, ["user_id", "request_id", "item_id"])
-    columns = ["user_id", "request_id", "place", "item_id", "propensity", "sponsored", "team"]
+    columns = ["user_id", "request_id", "place", "item_id", "ts", "propensity", "sponsored", "team"]
     return found.select(*columns, reward=found.reward.fill_null(0.0))

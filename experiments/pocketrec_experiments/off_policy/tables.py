@@ -23,19 +23,25 @@ NO_RELEASE = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Past:
-    """One user's interactions, oldest first.
+    """One user's interactions and impressions, oldest first.
 
     Attributes:
-        ts: int64 [n].
+        ts: int64 [n], of the interactions.
         item_ids: texts [n].
         events: texts [n].
         request_ids: texts [n], "" where the interaction names no request.
+        shown_ts: int64 [m], of the impressions of all requests, also of those left out.
+        shown_ids: texts [m], their items.
+        shown_requests: texts [m].
     """
 
     ts: Longs
     item_ids: Texts
     events: Texts
     request_ids: Texts
+    shown_ts: Longs
+    shown_ids: Texts
+    shown_requests: Texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,7 +94,8 @@ def read_requests(
     with exported_tables(folder, rewards or Rewards()) as tables:
         requests = tables["requests"].drop("arms").order_by("user_id", "ts", "request_id")
         pasts = tables["interactions"].order_by("user_id", "ts", "item_id", "event")
-        frames = [one.to_pandas() for one in (requests, tables["impressions"], pasts)]
+        shown = tables["impressions"].order_by("user_id", "ts", "request_id", "place")
+        frames = [one.to_pandas() for one in (requests, shown, pasts)]
     requests, shown, pasts = frames
     return _logged(requests, shown, pasts, most)
 
@@ -96,6 +103,7 @@ def read_requests(
 def _logged(requests: Any, shown: Any, pasts: Any, most: int | None) -> LoggedRequests:
     """Choose requests, number users and group impressions (pandas frames in, arrays out)."""
     requests = requests.drop_duplicates("request_id")
+    all_shown = shown
     at = {one: number for number, one in enumerate(requests["request_id"])}
     request = np.array([at.get(one, -1) for one in shown["request_id"]], np.int64)
     order = np.lexsort((shown["place"].fillna(0).to_numpy(), request))
@@ -124,7 +132,7 @@ def _logged(requests: Any, shown: Any, pasts: Any, most: int | None) -> LoggedRe
         item_ids=_texts(part["item_id"]),
         propensity=part["propensity"].to_numpy(np.float64),
         reward=part["reward"].to_numpy(np.float64),
-        pasts=_pasts(pasts, names),
+        pasts=_pasts(pasts, all_shown, names),
         left_out=left_out,
     )
 
@@ -168,21 +176,30 @@ def _of_some_users(users: Texts, chosen: Longs, most: int) -> Longs:
     return chosen[taken[user]]
 
 
-def _pasts(interactions: Any, names: NDArray[np.str_]) -> tuple[Past, ...]:
-    users = interactions["user_id"].to_numpy().astype(str)
-    first, last = np.searchsorted(users, names, "left"), np.searchsorted(users, names, "right")
-    ts = interactions["ts"].to_numpy(np.int64)
+def _pasts(interactions: Any, shown: Any, names: NDArray[np.str_]) -> tuple[Past, ...]:
+    ts, shown_ts = (one["ts"].to_numpy(np.int64) for one in (interactions, shown))
     items, events = _texts(interactions["item_id"]), _texts(interactions["event"])
     requests = _texts(interactions["request_id"])
+    shown_ids, shown_requests = _texts(shown["item_id"]), _texts(shown["request_id"])
     return tuple(
         Past(
-            ts=ts[low:high],
-            item_ids=items[low:high],
-            events=events[low:high],
-            request_ids=requests[low:high],
+            ts=ts[own],
+            item_ids=items[own],
+            events=events[own],
+            request_ids=requests[own],
+            shown_ts=shown_ts[seen],
+            shown_ids=shown_ids[seen],
+            shown_requests=shown_requests[seen],
         )
-        for low, high in zip(first.tolist(), last.tolist(), strict=True)
+        for own, seen in zip(_of_users(interactions, names), _of_users(shown, names), strict=True)
     )
+
+
+def _of_users(rows: Any, names: NDArray[np.str_]) -> list[slice]:
+    """Return where the rows of each user are; the rows are in the order of their users."""
+    users = rows["user_id"].to_numpy().astype(str)
+    first, last = np.searchsorted(users, names, "left"), np.searchsorted(users, names, "right")
+    return [slice(low, high) for low, high in zip(first.tolist(), last.tolist(), strict=True)]
 
 
 def _texts(column: Any) -> Texts:
