@@ -199,7 +199,9 @@ def test_the_repository_tells_what_it_told(kept, do):
     at = ("--repo", folder / "repo")
     for told in wanted["channels"]:
         found = do("rollout", "show", *at, "--channel", told["channel"], "--json")
-        assert found["releases"] == told["releases"]
+        pairs = zip(found["releases"], told["releases"], strict=True)
+        shown = [{key: one[key] for key in before} for one, before in pairs]  # later ones add keys
+        assert shown == told["releases"]
     assert do("repo", "history", *at, "--json") == wanted["history"]
     assert do("events", "stats", *at, "--json") == wanted["events"]
     assert do("admin", "token", "list", *at, "--json") == wanted["tokens"]
