@@ -17,9 +17,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.support.cold_start.split import ColdSplit
 from pocketrec_bundle.declared import FittedFeatures
-from pocketrec_training.cold_start.content_features import mean_of_known, unit_rows
 from pocketrec_training.data.dataset import Items
 from pocketrec_training.data.features.declared import names_of
+from pocketrec_training.neighbours.content_features import mean_of_known, unit_rows
 from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 Scores = NDArray[np.float32]

@@ -3,9 +3,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from pocketrec_training.cold_start.arrival_rates import arrival_rates, recent_rates
-from pocketrec_training.cold_start.content_features import ContentFeatures
 from pocketrec_training.cold_start.content_vectors import ContentVectors, fit_vectors, histories
 from pocketrec_training.data.dataset import TRAIN, Dataset, Items
+from pocketrec_training.neighbours.content_features import ContentFeatures
 
 
 def items(titles):

@@ -4,6 +4,7 @@ from scipy.sparse import csr_matrix
 
 from pocketrec_training.cold_start import neighbour_average
 from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
+from pocketrec_training.neighbours import similar_items
 
 
 def sparse(rows):
@@ -49,7 +50,7 @@ def plain(features, vectors, fresh, k):
 @pytest.mark.parametrize("similarities", [1, 100, 1 << 24])
 def test_equals_the_plain_sum_whatever_the_block(similarities, monkeypatch):
     rng = np.random.default_rng(3)
-    monkeypatch.setattr(neighbour_average, "_SIMILARITIES", similarities)
+    monkeypatch.setattr(similar_items, "_SIMILARITIES", similarities)
     monkeypatch.setattr(neighbour_average, "NEAREST", 7)
     features = csr_matrix(rng.random((60, 12), np.float32))
     fresh = csr_matrix(rng.random((11, 12), np.float32))

@@ -85,9 +85,9 @@ def test_the_kind_is_chosen_on_all_items_and_its_settings_on_the_popular_ones(
     monkeypatch.setattr(choose, "TUNING_ITEMS", len(data.items) // 2)
     asked: list[int] = []
 
-    def fitted(config: NeighboursConfig, data: Dataset) -> Neighbours:
+    def fitted(config: NeighboursConfig, data: Dataset, mix=None) -> Neighbours:
         asked.append(len(data.items))
-        return neighbours_by(config, data)
+        return neighbours_by(config, data, mix)
 
     monkeypatch.setattr(choose, "neighbours_by", fitted)
     choice = choose_neighbours(auto, data)

@@ -23,10 +23,10 @@ from scipy.sparse import csr_matrix
 from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.arrival_rates import arrival_rates, recent_rates
-from pocketrec_training.cold_start.content_features import ContentFeatures
 from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.monitoring.progress import Progress
+from pocketrec_training.neighbours.content_features import ContentFeatures
 from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 ItemTower = Callable[[Items], Floats32]

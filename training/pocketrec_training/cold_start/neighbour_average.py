@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from pocketrec_bundle.floats import Floats32
+from pocketrec_training.neighbours.similar_items import nearest_shares
 
 NEAREST = 32
 """Neighbours in one average; 16 give the same quality (docs/quality-cold.md)."""
@@ -16,9 +17,6 @@ NEAREST = 32
 MAX_NEIGHBOURS = 20_000
 """Known items that can be neighbours: those with the most events, whose vectors are learned best.
 The limit bounds the time."""
-
-_SIMILARITIES = 1 << 24
-"""Maximum numbers of the similarity matrix, [items, neighbours], in memory at a time."""
 
 
 class NeighbourAverage:
@@ -51,17 +49,6 @@ class NeighbourAverage:
             features: float32 [m, F], sparse.
             own_rows: int64 [m]: rows of known items, which are then not their own neighbours.
         """
-        m, n = features.shape[0], len(self.rows)
-        k = min(NEAREST, n)
-        averages = np.zeros((m, self._vectors.shape[1]), np.float32)
-        block = max(1, _SIMILARITIES // n)
-        for start in range(0, m, block):
-            part = slice(start, min(start + block, m))
-            similarity = np.asarray((features[part] @ self._features).toarray(), np.float32)
-            if own_rows is not None:
-                similarity[own_rows[part, None] == self.rows] = 0.0
-            nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-            weights = np.take_along_axis(similarity, nearest, axis=1) ** 2  # [b, k]
-            weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
-            averages[part] = np.einsum("bk,bkd->bd", weights, self._vectors[nearest])
-        return averages
+        own = None if own_rows is None else own_rows[:, None] == self.rows
+        shares = nearest_shares(features, self._features, own, nearest=NEAREST)
+        return np.asarray(shares @ self._vectors)

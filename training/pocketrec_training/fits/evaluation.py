@@ -80,7 +80,7 @@ def fit_evaluation(
         aligned = align_towers(previous, spec, towers, table, data)
         user_tower, item_tower = aligned.user_tower, aligned.item_tower
         table, alignment = aligned.table, aligned.alignment
-    neighbours = fit_neighbours(recipe.neighbours, data)
+    neighbours = fit_neighbours(recipe.neighbours, data, towers.declared)
     candidates = CandidateGenerator(
         spec,
         data,

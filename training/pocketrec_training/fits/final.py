@@ -75,7 +75,7 @@ def fit_final(
         spec=first.spec,
         report=told,
         item_vectors=aligned.table,
-        neighbours=fit_neighbours(first.recipe.neighbours, everything),
+        neighbours=fit_neighbours(first.recipe.neighbours, everything, first.declared),
         declared=first.declared,
         objectives=first.objectives,
         models=(aligned.user_tower, aligned.item_tower, ranker.ranker),

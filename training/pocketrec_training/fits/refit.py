@@ -58,7 +58,7 @@ def fit_refit(
     towers, aligned = continued_towers(first, data, counted, report, checkpoint, minutes)
     return Refit(
         towers=aligned,
-        neighbours=fit_neighbours(first.recipe.neighbours, counted),
+        neighbours=fit_neighbours(first.recipe.neighbours, counted, first.declared),
         whole=towers.stopped_by != "minutes",
     )
 

@@ -20,11 +20,12 @@ from pocketrec_training.baselines.ladder import Ladder, Parameters, climb
 from pocketrec_training.baselines.scorer import faded
 from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, TUNING_ITEMS, popular_cases
 from pocketrec_training.data.dataset import VALID, Dataset
+from pocketrec_training.data.features.declared import fit_features
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting, evaluation_settings, some
 from pocketrec_training.metrics.ranks import rank_targets
 from pocketrec_training.monitoring.progress import Progress
-from pocketrec_training.neighbours.fit import MOST_ITEMS, neighbours_by
+from pocketrec_training.neighbours.fit import MOST_ITEMS, mix_of, neighbours_by
 from pocketrec_training.recipe.schema import NeighboursConfig, Recipe, uses_time
 
 CASES, TRIES = 500, 12
@@ -101,6 +102,8 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
         world, (asked,) = popular_cases(data, [cases])
     if not len(asked):
         return NeighbourChoice(config=settled, tried={}, cases=0)
+    declared = fit_features(recipe, data.items)
+    mix, asked_mix = (mix_of(config, each, declared) for each in (data, world))
     found: dict[Kind, tuple[float, NeighboursConfig]] = {}
     kinds = {
         kind: ladders for kind, ladders in KINDS.items() if kind != "next" or uses_time(recipe)
@@ -108,10 +111,10 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
     with Progress("neighbours", len(kinds)) as bar:
         for kind, ladders in kinds.items():
             config = replace(settled, kind=kind)
-            best = climb(ladders, _gain(config, last, world, asked), TRIES)
+            best = climb(ladders, _gain(config, last, world, asked, asked_mix), TRIES)
             value = max(value for _, value in best.tried)
             if world is not data:
-                value = _gain(config, last, data, cases)(best.best)
+                value = _gain(config, last, data, cases, mix)(best.best)
             found[kind] = value, _with(config, best.best)
             bar.advance(len(found), f"{kind}: NDCG@{TUNED_AT} {value:.4f}")
     _, chosen = max(found.values(), key=lambda one: one[0])
@@ -130,7 +133,7 @@ def _with(config: NeighboursConfig, parameters: Parameters) -> NeighboursConfig:
 
 
 def _gain(
-    config: NeighboursConfig, last: int, data: Dataset, cases: Cases
+    config: NeighboursConfig, last: int, data: Dataset, cases: Cases, mix: csr_matrix | None
 ) -> Callable[[Parameters], float]:
     fitted: dict[tuple[float, ...], csr_matrix] = {}
 
@@ -140,7 +143,7 @@ def _gain(
         key = (made.l2, made.dropout, made.shrink, made.decay if made.kind == "next" else 0.0)
         if key not in fitted:
             fitted.clear()
-            fitted[key] = weights_of(neighbours_by(made, data))
+            fitted[key] = weights_of(neighbours_by(made, data, mix))
 
         def score(block: list[tuple[int, int]]) -> Floats32:
             asked = [(user, data.history(user, end)) for user, end in block]

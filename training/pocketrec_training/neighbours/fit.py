@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
+from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.quantize import quantize_rows
@@ -15,14 +17,23 @@ from pocketrec_training.baselines.slist import next_item_tables, ridge
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.monitoring.progress import Progress
+from pocketrec_training.neighbours.content_mix import content_mix, mixed
 from pocketrec_training.recipe.schema import NeighboursConfig
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 MOST_ITEMS = baselines.MOST_ITEMS
 """Both models solve for a matrix of items by items and hold up to four of them."""
 
 
-def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None:
+def fit_neighbours(
+    config: NeighboursConfig, data: Dataset, declared: FittedFeatures = NO_FEATURES
+) -> Neighbours | None:
     """Fit on the training fold; None if the recipe asks for none.
+
+    Args:
+        config: of the recipe; its kind is not "auto".
+        data: sequences.
+        declared: features of the items, which count as content.
 
     Raises:
         RunInvalidError: the catalogue is too large for the matrix behind it.
@@ -37,19 +48,33 @@ def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None
             f"{MOST_ITEMS}. Set neighbours.per_item = 0 in the recipe."
         )
     with Progress("neighbours", 1) as bar:
-        found = neighbours_by(config, data)
+        found = neighbours_by(config, data, mix_of(config, data, declared))
         bar.advance(1, f"{k} of each of {n:,} items")
     return found
 
 
-def neighbours_by(config: NeighboursConfig, data: Dataset) -> Neighbours:
-    """Fit the kind of the recipe, which must not be "auto", and cut it to `per_item` weights."""
+def mix_of(config: NeighboursConfig, data: Dataset, declared: FittedFeatures) -> csr_matrix | None:
+    """Return the mixture of `content_mix`; None if the recipe lets content count as nothing."""
+    if not config.content_events:
+        return None
+    return content_mix(data, config.content_events, declared)
+
+
+def neighbours_by(
+    config: NeighboursConfig, data: Dataset, mix: csr_matrix | None = None
+) -> Neighbours:
+    """Fit the kind of the recipe, which must not be "auto", and cut it to `per_item` weights.
+
+    mix: float32 [n_items, n_items], see `mix_of`.
+    """
     if config.kind == "together":
         weights = ease_weights(data, config.l2, config.dropout)
     elif config.kind == "cosine":
         weights = cosines(together(data), config.shrink).toarray()
     else:
         weights = next_item_weights(data, config.decay, config.l2)
+    if mix is not None:
+        weights = mixed(weights, mix)
     return strongest(weights, min(config.per_item, len(data.items) - 1))
 
 

@@ -90,6 +90,8 @@ class NeighboursConfig:
         dropout: share of each history that "together" hides from itself in the fit, in expectation.
         shrink: users; n shared users make n / (n + shrink) of a "cosine" count.
         decay: weight of an event relative to the next event of the history.
+        content_events: events at which half of an item's weights are its own, and half those of
+            its most similar items by content; 0 = all are its own.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
@@ -99,6 +101,7 @@ class NeighboursConfig:
     dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
     shrink: Annotated[float, Ge(0.0)] = 0.0
     decay: Annotated[float, Ge(0.0), Lt(1.0)] = 0.8
+    content_events: Annotated[float, Ge(0.0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

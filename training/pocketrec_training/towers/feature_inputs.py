@@ -16,7 +16,7 @@ from pocketrec_training.towers.word_codes import n_tokens, padded_codes
 NO_FEATURES = FittedFeatures()
 MAX_TEXT_WORDS = 32
 """Words of a `text` feature that the tower reads, the first ones; all count for similarity
-(`pocketrec_training.cold_start.content_features`)."""
+(`pocketrec_training.neighbours.content_features`)."""
 
 _LEAST = 1e-12
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
-from pocketrec_training.cold_start.content_features import ContentFeatures, letter_groups
 from pocketrec_training.data.dataset import Items
+from pocketrec_training.neighbours.content_features import ContentFeatures, letter_groups
 
 
 def items(titles, categories=None, years=None):
