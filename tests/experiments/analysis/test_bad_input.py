@@ -30,6 +30,26 @@ def crowd(export, n=12, day=0, **interactions):
         export.interaction(user, "a", at + 60, request_id=f"r{i}", session_id=f"s{i}")
 
 
+def test_a_ratio_that_is_equal_for_all_users_has_no_test(export, design_of, tmp_path):
+    """Slates of one size: impressions and sessions differ between users, their ratio does not."""
+    for i in range(40):
+        export.exposure(f"u{i}", ("control", "treatment")[i % 2], i)
+        for visit in range(1 + i % 7):
+            name, at = f"r{i}-{visit}", 3600 * visit + i
+            export.request(f"u{i}", name, at, session_id=name)
+            for place in range(3):
+                export.impression(f"u{i}", f"item {i} {visit} {place}", at, request_id=name)
+            if (i + visit) % 3 == 0:
+                export.interaction(
+                    f"u{i}", f"item {i} {visit} 0", at + 60, request_id=name, session_id=name
+                )
+    report = experiment_report(design=design_of(), events=export.write(tmp_path), settings=FEW)
+    (compared,) = report.comparisons
+    tested = {each.metric for each in compared.outcomes}
+    assert {"ctr", "sessions"} <= tested
+    assert not {"depth", "diversity"} & tested
+
+
 def arms_of(report) -> dict:
     return {arm.name: arm for arm in report.arms}
 

@@ -12,6 +12,9 @@ from tea_tasting.aggr import Aggregates
 from pocketrec_experiments.statistics import Sums, holm
 from pocketrec_experiments.statistics.metrics import PAST, Metric
 
+ROUNDING = 1e-9
+"""A smaller variance of a ratio, relative to those of its parts, is an error of rounding."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -110,7 +113,7 @@ def _row(sums: Sums) -> dict[str, float]:
     row = {"n": float(sums.n)}
     for name, total in zip(sums.names, sums.totals, strict=True):
         row |= {name: float(total), f"var_{name}": sums.covariance(name, name)}
-    return row
+    return row | {_cov(*pair): sums.covariance(*pair) for pair in combinations(sums.names, 2)}
 
 
 def _aggregates(sums: Sums) -> Any:
@@ -158,23 +161,41 @@ def _test(metric: Metric, *, cuped: bool, alpha: float) -> Any:
 
 def _sums(pair: Any, metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
     names = sorted({name for m in metrics for name in m.ratio(cuped=True).quantities})
+    both = {(m.numerator, m.denominator) for m in metrics if m.denominator is not None}
     found = pair.group_by("arm").aggregate(
         n=pair.count(),
         **{name: pair[name].sum() for name in names},
         **{f"var_{name}": pair[name].var() for name in names},
+        **{_cov(a, b): pair[a].cov(pair[b]) for a, b in sorted(both)},
     )
     return {str(row["arm"]): row for row in found.to_pyarrow().to_pylist()}
+
+
+def _cov(a: str, b: str) -> str:
+    return f"cov_{min(a, b)}_{max(a, b)}"
 
 
 def _has_data(row: dict[str, float], metric: Metric) -> bool:
     """Two users, a denominator, and some variation unless the metric is 0."""
     below = metric.denominator
-    known = _varies(row, metric) or row[metric.numerator] == 0
+    known = (row[f"var_{metric.numerator}"] or 0) > 0 or row[metric.numerator] == 0
     return row["n"] >= 2 and (below is None or row[below] > 0) and known
 
 
 def _varies(row: dict[str, float], metric: Metric) -> bool:
-    return (row[f"var_{metric.numerator}"] or 0) > 0 and row[metric.numerator] != 0
+    """Return whether the metric differs between users, beyond the rounding of sums.
+
+    Slates of one size make a ratio such as impressions a session equal for all users, although both
+    quantities vary: the delta method's variance is then 0, or slightly below it.
+    """
+    a, b = metric.numerator, metric.denominator
+    above = row[f"var_{a}"] or 0.0
+    if b is None or not row[b]:
+        return above > 0 and row[a] != 0
+    ratio = row[a] / row[b]
+    below = ratio**2 * (row[f"var_{b}"] or 0.0)
+    spread = above + below - 2 * ratio * (row[_cov(a, b)] or 0.0)
+    return row[a] != 0 and spread > ROUNDING * (above + below)
 
 
 def _has_past(rows: Sequence[dict[str, float]], metric: Metric) -> bool:
