@@ -41,7 +41,7 @@ class Release:
     Attributes:
         at_utc: when they were made, unix seconds.
         k: devices that an arm must have to be shown.
-        epsilon: of the noise, for each metric and day; None: there is no noise.
+        epsilon: of the noise, for each metric and day; None: without noise.
         currency: of the revenue.
         other_currency_devices: devices whose revenue is left out, if there are at least k.
         arms: by name; None: fewer than k devices.
@@ -63,7 +63,7 @@ def read_releases(path: Path, design: Design) -> list[Release]:
         design: the experiment.
 
     Raises:
-        EventsInvalidError: there is no release of the experiment, or a file is damaged.
+        EventsInvalidError: the experiment has no file here, or a file is damaged.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     found = [one for file in files if (one := _release(file, design)) is not None]
@@ -87,9 +87,9 @@ def _release(file: Path, design: Design) -> Release | None:
             return None
         epsilon = value["epsilon"]
         if not is_integer(value["at_utc"], 0, MAX_UTC) or not is_integer(value["k"], 1, 1 << 31):
-            raise ValueError("at_utc or k is no integer")
+            raise ValueError("at_utc and k must be integers")
         if epsilon is not None and not is_number(epsilon, 0):
-            raise ValueError("epsilon is no number")
+            raise ValueError("epsilon must be a number")
         arms = {str(name): _arm(arm) for name, arm in value["arms"].items()}
         return Release(
             at_utc=value["at_utc"],

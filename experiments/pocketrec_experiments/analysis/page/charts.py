@@ -1,5 +1,6 @@
 """Two kinds of chart as inline SVG: lines with bands over days, and intervals in rows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ from pocketrec_experiments.analysis.page.axes import Labels, svg
 
 LEFT, RIGHT, BOTTOM, HEIGHT = 66, 24, 44, 210
 ROW = 26
-LONGEST_NAME = 28
+LONGEST_NAME = 30
+TICK_LETTER = 7.5
+"""Pixels of a letter of a tick, with room to the next tick."""
 MARKED_POINTS = 40
 """Lines of more points get no circles."""
 
@@ -139,11 +142,15 @@ def interval_chart(labels: Labels, rows: Sequence[Interval]) -> Markup:
         return left + (x - xs[0]) / (xs[-1] - xs[0]) * (WIDTH - left - RIGHT - 10)
 
     parts = []
-    for x in xs:
+    written = [number(x, xs[1] - xs[0], percent=labels.percent) for x in xs]
+    room = (place(xs[1]) - place(xs[0])) / TICK_LETTER
+    every = max(1, math.ceil((max(map(len, written)) + 1) / room))
+    origin = min(range(len(xs)), key=lambda at: abs(xs[at]))
+    for at, x in enumerate(xs):
         style = "axis" if abs(x) < 1e-12 else "grid"
         parts.append(f'<path class="{style}" d="M{place(x):.1f},{head:.1f}V{foot:.1f}"/>')
-        written = number(x, xs[1] - xs[0], percent=labels.percent)
-        parts.append(text(place(x), foot + 17, written, "middle"))
+        if (at - origin) % every == 0:
+            parts.append(text(place(x), foot + 17, written[at], "middle"))
     for at, (row, name) in enumerate(zip(rows, names, strict=True)):
         y = head + ROW * (at + 0.5)
         parts.append(text(left - 8, y + 4, name, "end"))

@@ -118,8 +118,8 @@ def _days(one: Comparison, metric: Metric) -> list[Picture]:
     return [
         Picture(
             title=title,
-            caption="The band holds on all days together, however often you look: it ends the"
-            " experiment when it leaves 0.",
+            caption="The band is valid for all days together, however often you look. A verdict"
+            " needs a band without 0.",
             drawn=line_chart(labels, [line], band, limits=limits, zero=True),
         )
     ]
@@ -155,8 +155,8 @@ def _bounds(one: Comparison, metric: Metric) -> list[Picture]:
     return [
         Picture(
             title=title,
-            caption="Bounds of O'Brien and Fleming's kind: high in the first days, near 2 at the"
-            " end. Beyond a bound the verdict stands, unless late events change earlier days.",
+            caption="O'Brien-Fleming-like bounds: high in the first days, near 2 at the end. z"
+            " beyond a bound is a verdict, unless late events change earlier days.",
             drawn=line_chart(labels, lines, limits=(-Z_LIMIT, Z_LIMIT), zero=True),
         )
     ]
@@ -171,7 +171,7 @@ def _curves(report: ExperimentReport, metric: Metric) -> list[Picture]:
     if len(lines) < 2:
         return []
     title = f"{metric.title} since the start"
-    told = ", ".join(f"{line.name} {line.points[-1][1]:.4g}" for line in lines)
+    told = ", ".join(f"{line.name} {_written(metric, line.points[-1][1])}" for line in lines)
     labels = Labels(
         name="curves",
         title=title,
@@ -189,18 +189,26 @@ def _curves(report: ExperimentReport, metric: Metric) -> list[Picture]:
     ]
 
 
+def _written(metric: Metric, value: float) -> str:
+    return f"{value:.2%}" if metric.form == "share" else f"{value:.4g}"
+
+
 def _novelty(one: Comparison, metric: Metric) -> list[Picture]:
     days = one.novelty.days
     if len(days) < 2:
         return []
     title = f"{metric.title} of {one.arm} by days since exposure"
     trend = one.novelty.trend_z
-    told = "Too few days for a trend." if trend is None else f"Trend: z = {trend:+.1f}."
+    told = (
+        "Too few days for a trend."
+        if trend is None
+        else f"Trend: z = {round(trend, 1) + 0.0:+.1f}."
+    )
     labels = Labels(
         name=f"novelty-{one.arm}",
         title=title,
-        description=f"Difference on day 0: {days[0].effect.difference:+.4g}, on day"
-        f" {days[-1].since}: {days[-1].effect.difference:+.4g}. {told}",
+        description=f"Difference on day 0: {_written(metric, days[0].effect.difference)}, on day"
+        f" {days[-1].since}: {_written(metric, days[-1].effect.difference)}. {told}",
         x="days since a user's first exposure",
         y="difference",
         percent=metric.form == "share",
