@@ -17,6 +17,7 @@ from pocketrec_experiments.errors import EventsInvalidError
 from pocketrec_experiments.monitoring import Settings, monitor_report
 from pocketrec_experiments.monitoring.calibration import Calibration, Tenth
 from pocketrec_experiments.monitoring.page import page, verdict
+from pocketrec_experiments.monitoring.page.verdicts import verdicts
 from pocketrec_experiments.monitoring.prometheus import exposition
 from pocketrec_experiments.monitoring.report import Published
 from pocketrec_experiments.monitoring.terminal import lines
@@ -277,7 +278,9 @@ def test_the_report_as_text_page_json_and_metrics(fill, export, report, release)
     html = page(made)
     assert "Drifted from the training data: events (large, PSI" in html
     assert "<script" not in html and "&lt;script&gt;" in html
-    assert html.count("<figure>") == 6
+    assert html.count("<figure>") == 7  # calibration, and six distributions
+    marks = ("<strong>Large drift.</strong>", "Calibrated", "<svg", "<table")
+    assert [html.index(mark) for mark in marks] == sorted(html.index(mark) for mark in marks)
     plain = json.loads(json.dumps(made.to_json(), allow_nan=False))
     assert plain["releases"][0]["click_share"] == 0
     samples = {
@@ -300,6 +303,25 @@ def test_the_report_as_text_page_json_and_metrics(fill, export, report, release)
     assert above == made.calibration.error - made.calibration.by_chance()
     assert samples["pocketrec_field_installed_share", '<script>"'] == 0.5
     assert samples["pocketrec_field_coverage", release] == 1
+
+
+def test_verdicts_name_fallbacks_unknown_items_and_calibration(export, report, release, items):
+    for n in range(300):
+        export.request("a", f"r{n}", release, at=n, source="fallback" if n % 10 == 0 else "model")
+        export.impression("a", f"r{n}", items[n % 48], at=n, score=0.9)
+        export.interaction("b", "never heard of" if n % 4 == 0 else items[n % 48], at=n)
+    made = report()
+    found = [(each.tone, each.word) for each in verdicts(made)[1:]]
+    assert found == [("bad", "Unknown items"), ("bad", "Fallbacks"), ("bad", "Miscalibrated")]
+    html = page(made)
+    assert "25.0% of the interactions are with items that the bundle lacks." in html
+    assert "10.0%. The limit is 5%." in html
+
+
+def test_a_report_of_one_slate_has_a_page_too(export, report):
+    export.request("a", "r", OLD)
+    html = page(report())
+    assert "Drift unknown" in html and "No pictures" in html
 
 
 @pytest.mark.browser
