@@ -1,9 +1,11 @@
 """A month of a small fleet, for looking at the admin site: real publishes, servers and syncs.
 
     python -m benchmarks.support.pictures.admin_demo --out docs/images    screenshots, by Chromium
-    python -m benchmarks.support.pictures.admin_demo --serve              a server, until Ctrl-C
+    python -m benchmarks.support.pictures.admin_demo                      a server, until Enter
 
-Only the days are pretended: after each, what the database counted for today moves a day back.
+Only the days are pretended: after each, what the database counted for today moves a day back. Two
+experiments follow, see `admin_experiments.py`. `--keep DIR` uses a month again that DIR has. The
+drawn releases have no model card; `--release` adds a real one.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from sqlalchemy import Engine, text
 from benchmarks.support import command_line
 from benchmarks.support.drawn_release import Drawn, write_drawn_release
 from benchmarks.support.network.loopback_networks import from_network
+from benchmarks.support.pictures import admin_experiments
 from benchmarks.support.pictures.chromium import Tab, find_chromium, open_tab
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.rollout import FailureLimit, RolloutPolicy
@@ -42,9 +45,11 @@ from pocketrec_server.storage.database import default_url, open_database
 
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
 MOVED = ("outcome_day", "served_day", "rejected_day")
-PAGES = ("", "releases", "fleet", "history")
+PAGES = ("", "releases", "experiments", "fleet", "history", "notifications")
 SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
 MOST_HIGH = 1400
+LIVED = "lived"
+"""File that marks a work folder whose month and experiments are complete."""
 
 
 @dataclass(slots=True)
@@ -126,8 +131,22 @@ class Fleet:
             raise SelfTestFailedError("the golden vectors differ")
 
 
-def live(work: Path, show: Callable[[str, Path], None]) -> None:
-    """Live through the month, then show the site of the server to `show`."""
+def live(work: Path, show: Callable[[str, Path], None], release: Path | None = None) -> None:
+    """Live through the month and the experiments, then show the site of the server to `show`."""
+    if not (work / LIVED).exists():
+        live_a_month(work)
+        signers = load_signers(work / "keys")
+        admin_experiments.live(work / "repo", work, signers)
+        (work / LIVED).touch()
+    if release is not None:
+        signers = load_signers(work / "keys")
+        publish(release, work / "repo", signers, "beta", percent=20, keep=1)
+    with command_line.server(work / "repo", work, "--keys", work / "server-keys") as address:
+        show(address, work)
+
+
+def live_a_month(work: Path) -> None:
+    """Publish and sync for a month."""
     make_keys(work / "keys")
     server_keys = work / "server-keys"
     server_keys.mkdir()
@@ -143,7 +162,6 @@ def live(work: Path, show: Callable[[str, Path], None]) -> None:
             a_day_of_work(fleet, day)
             fleet.live_a_day(day)
             print(f"day {day + 1} of {DAYS}", flush=True)
-        show(address, work)
 
 
 def a_day_of_work(fleet: Fleet, day: int) -> None:
@@ -175,10 +193,10 @@ def photograph(address: str, work: Path, out: Path) -> None:
         tab.type("#token", token)
         tab.click("button")
         halt_something(tab, address)
-        newest = read_policy(work / "repo", "stable").releases[0].manifest
+        newest = read_policy(work / "repo", "beta").releases[0].manifest
         for name, path in [
             *zip(PAGES, PAGES, strict=True),
-            ("release", f"releases/stable/{newest}"),
+            ("release", f"releases/beta/{newest}"),
         ]:
             for width, scheme in SCREENS:
                 tab.show_as(width, scheme)
@@ -200,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", type=Path, help="work here, and leave it")
+    parser.add_argument("--release", type=Path, help="a bundle to publish on beta, and to show")
     asked = parser.parse_args()
 
     def show(address: str, work: Path) -> None:
@@ -209,10 +228,10 @@ def main() -> None:
             input(f"{address}/admin/ (Enter ends)")
 
     if asked.keep:
-        live(asked.keep, show)
+        live(asked.keep, show, asked.release)
     else:
         with tempfile.TemporaryDirectory() as work:
-            live(Path(work), show)
+            live(Path(work), show, asked.release)
 
 
 if __name__ == "__main__":
