@@ -252,3 +252,42 @@ def test_a_phone_shows_and_forces_its_arm(founded, tiny_release, tmp_path, runne
         run(*words, code=2)
     found = json.loads(run("blend", "--clear", "--json"))
     assert (list(found["arms"]), found["forced"]) == (["blend"], [])
+
+
+def test_settings_of_an_open_experiment_are_edited(tiny_release, file, runner, tmp_path):
+    repo, keys = tmp_path / "repo", tmp_path / "keys"
+    make_keys(keys)
+    found_repository(repo, load_signers(keys))
+    publish(tiny_release, repo, load_signers(keys), "stable")
+    signed = ("--repo", str(repo), "--keys", str(keys))
+
+    def run(*words, code=0):
+        done = runner.invoke(main, ["experiment", *map(str, words), *signed])
+        assert done.exit_code == code, (done.output, done.exception)
+        (one,) = read_experiments(repo, "stable").experiments
+        return one, done.stderr
+
+    first, _ = run("start", file)
+    rails = ("--guardrail", "ctr", 0.1, 0.01, "--guardrail", "slate_ms", 0.5, 0.001)
+    until = day(first.until_utc // 60 * 60 + 86_400)
+    after, said = run("edit", "blend", *rails, "--until", until, "--hypothesis", "more")
+    assert [(each.metric, each.worse_by) for each in after.guardrails] == [
+        ("ctr", 0.1),
+        ("slate_ms", 0.5),
+    ]
+    assert (day(after.until_utc), after.salt, after.percent) == (until, first.salt, 10)
+    assert said.startswith("blend: changed hypothesis, until ")
+    ramped, _ = run("edit", "blend", "--ramp", f"{until}=60")
+    assert (ramped.percent, [share for _, share in ramped.ramp]) == (10, [60])
+    flat, _ = run("edit", "blend", "--percent", 20, "--no-guardrails")
+    assert (flat.percent, flat.ramp, flat.guardrails) == (20, (), ())
+    for words, why in (
+        ((), "Give a setting"),
+        (("--percent", 5), "devices would leave"),
+        ((*rails, "--no-guardrails"), "Give --guardrail or --no-guardrails"),
+        (("--guardrail", "revenue", 0.1, 0.01), "metric"),
+        (("--until", "2020-01-01"), "hours before now"),
+    ):
+        assert why in run("edit", "blend", *words, code=2)[1]
+    run("stop", "blend")
+    assert "is stopped" in run("edit", "blend", "--percent", 50, code=2)[1]

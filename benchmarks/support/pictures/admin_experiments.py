@@ -23,6 +23,8 @@ from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.experiments import signing
 from pocketrec_server.halting import guard
+from pocketrec_server.halting.looks import LATE_S
+from pocketrec_server.repository.history import Note
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.publish import read_policy
 from pocketrec_server.storage.database import default_url, open_database
@@ -91,14 +93,15 @@ PLANS = (
 
 def live(repo: Path, work: Path, signers: Signers) -> None:
     """Start the experiments, upload what their users did, look each day, publish the reports."""
-    begin = int(time.time()) - DAYS * DAY_S - guard.LATE_S - 60
+    begin = int(time.time()) - DAYS * DAY_S - LATE_S - 60
     until = begin + PLANNED * DAY_S
     engine = open_database(default_url(repo))
     release = read_policy(repo, CHANNEL).releases[0].manifest
     with command_line.server(repo, work, "--no-log") as address:  # without keys it never looks
         for number, each in enumerate(PLANS):
             plan = each.plan | {"until_utc": until}
-            one = signing.start(repo, signers, CHANNEL, plan, now_utc=begin)
+            note = Note(by="alice@laptop", reason="as discussed on Monday")
+            one = signing.start(repo, signers, CHANNEL, plan, note=note, now_utc=begin)
             rng = random.Random(number)  # noqa: S311
             for user in range(USERS):
                 events = list(_events_of(rng, each, one, release))
@@ -109,7 +112,7 @@ def live(repo: Path, work: Path, signers: Signers) -> None:
 
 def _look_and_report(repo: Path, work: Path, engine: Engine, signers: Signers, begin: int) -> None:
     for day in range(1, DAYS + 1):
-        guard.once(repo, engine, signers, begin + day * DAY_S + guard.LATE_S)
+        guard.once(repo, engine, signers, begin + day * DAY_S + LATE_S)
     events = work / "events"
     command_line.call("events", "export", "--repo", repo, "--out", events)
     for each in PLANS:

@@ -17,6 +17,7 @@ from pocketrec.commands.experiment.changes import (
     ship,
     stop,
 )
+from pocketrec.commands.experiment.edit import edit
 from pocketrec.commands.experiment.interleaving import interleaving
 from pocketrec.commands.experiment.plan_file import read_plan
 from pocketrec.commands.experiment.power import power
@@ -82,7 +83,7 @@ def status(repo: Path, channel: str, database: str, as_json: bool) -> None:
     table.say(repo, channel, as_json, database)
 
 
-for subcommand in (ramp, advance, pause, resume, stop, kill, halt, unhalt, ship, holdout):
+for subcommand in (edit, ramp, advance, pause, resume, stop, kill, halt, unhalt, ship, holdout):
     command.add_command(subcommand)
 for subcommand in (conversions, report, power, interleaving):
     command.add_command(subcommand)

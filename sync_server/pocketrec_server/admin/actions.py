@@ -249,9 +249,15 @@ def _confirm_edit(requested: Edit, version: str = "", problem: str = "") -> Any:
         return _edit_page(requested, str(err)), 400
     if preview.before == preview.after:
         return _edit_page(requested, "These are the current settings: nothing changes."), 400
+    policy = read_policy(services().repo, requested.channel)
     page = services().pages.show(
         "confirm_edit",
-        requested=requested,
+        channel=requested.channel,
+        name=find(policy, requested.manifest).name if requested.manifest else "",
+        target=url_for(".save"),
+        hidden={"channel": requested.channel, "manifest": requested.manifest}
+        | dict(requested.fields),
+        back=url_for(".releases"),
         preview=preview,
         version=version or preview.version,
         problem=problem,

@@ -78,16 +78,16 @@ class Edit:
 
     def _release(self, policy: RolloutPolicy) -> RolloutPolicy:
         get, stage = self.fields.get, find(policy, self.manifest)
-        steps = tuple(_step(text) for text in get("ramp", "").replace(",", " ").split())
+        steps = tuple(ramp_step(text) for text in get("ramp", "").replace(",", " ").split())
         limit = None
         if above := get("halt_above", "").strip():
-            share = _number("failure limit", above) / 100
+            share = number_of("failure limit", above) / 100
             of = _whole("networks", get("halt_of", "") or _HALT_OF)
             limit = FailureLimit(of=of, share=round(share, 10))
         return changed(
             policy,
             stage,
-            percent=_number("percent", get("percent", "")),
+            percent=number_of("percent", get("percent", "")),
             ramp=steps,
             app=AppVersions(
                 least=get("app_least", "").strip() or None,
@@ -153,14 +153,14 @@ def texts(policy: RolloutPolicy, manifest: str) -> dict[str, str]:
     stage = find(policy, manifest)
     limit = stage.most_failures
     return {
-        "percent": _digits(stage.percent),
-        "ramp": "\n".join(f"{_moment(utc)}={_digits(share)}" for utc, share in stage.ramp),
+        "percent": digits(stage.percent),
+        "ramp": "\n".join(f"{moment_text(utc)}={digits(share)}" for utc, share in stage.ramp),
         "app_least": stage.app.least or "",
         "app_below": stage.app.below or "",
         "classes": " ".join(stage.device_classes),
-        "begins": _moment(stage.from_utc) if stage.from_utc else "",
-        "ends": _moment(stage.until_utc) if stage.until_utc is not None else "",
-        "halt_above": _digits(100 * limit.share) if limit else "",
+        "begins": moment_text(stage.from_utc) if stage.from_utc else "",
+        "ends": moment_text(stage.until_utc) if stage.until_utc is not None else "",
+        "halt_above": digits(100 * limit.share) if limit else "",
         "halt_of": str(limit.of) if limit else _HALT_OF,
     }
 
@@ -183,9 +183,9 @@ def _stage_options(before: Stage, after: Stage) -> list[str]:
     """Return the options of `rollout stage` for the settings that differ."""
     words: list[str] = []
     if (before.percent, before.ramp) != (after.percent, after.ramp):
-        words += ["--percent", _digits(after.percent)]  # alone, it ends a ramp
+        words += ["--percent", digits(after.percent)]  # alone, it ends a ramp
         for utc, share in after.ramp:
-            words += ["--ramp", f"{_moment(utc)}={_digits(share)}"]
+            words += ["--ramp", f"{moment_text(utc)}={digits(share)}"]
     if before.app.least != after.app.least:
         words += ["--app-least", after.app.least or ""]
     if before.app.below != after.app.below:
@@ -194,13 +194,13 @@ def _stage_options(before: Stage, after: Stage) -> list[str]:
         for name in after.device_classes or ("",):
             words += ["--device-class", name]
     if before.from_utc != after.from_utc:
-        words += ["--from", _moment(after.from_utc) if after.from_utc else ""]
+        words += ["--from", moment_text(after.from_utc) if after.from_utc else ""]
     if before.until_utc != after.until_utc:
-        words += ["--until", _moment(after.until_utc) if after.until_utc is not None else ""]
+        words += ["--until", moment_text(after.until_utc) if after.until_utc is not None else ""]
     if before.most_failures != after.most_failures:
         limit = after.most_failures
         words += (
-            ["--halt-above", _digits(limit.share), "--halt-of", str(limit.of)]
+            ["--halt-above", digits(limit.share), "--halt-of", str(limit.of)]
             if limit
             else ["--no-halt"]
         )
@@ -223,20 +223,22 @@ def _sync_options(before: SyncPolicy, after: SyncPolicy) -> list[str]:
     return words
 
 
-def _step(text: str) -> tuple[int, float]:
+def ramp_step(text: str) -> tuple[int, float]:
+    """Read a step of a ramp: a time and a percentage. Raises InputError."""
     begins, sign, share = text.partition("=")
     if not sign:
         raise InputError(
             f"ramp {text!r}: expected a time and a percentage, such as 2026-12-01T08:00Z=25."
         )
-    return _time("ramp", begins), _number("ramp", share)
+    return time_of("ramp", begins), number_of("ramp", share)
 
 
 def _optional(name: str, text: str) -> int | None:
-    return _time(name, text.strip()) if text.strip() else None
+    return time_of(name, text.strip()) if text.strip() else None
 
 
-def _time(name: str, text: str) -> int:
+def time_of(name: str, text: str) -> int:
+    """Read a time, UTC without a zone, as unix seconds. Raises InputError."""
     try:
         moment = datetime.fromisoformat(text)
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
@@ -244,14 +246,15 @@ def _time(name: str, text: str) -> int:
         raise InputError(f"{name} {text!r}: expected a time such as 2026-12-01T08:00Z.") from err
 
 
-def _number(name: str, text: str) -> float:
+def number_of(name: str, text: str) -> float:
+    """Read a number that is not negative. Raises InputError."""
     if not _NUMBER.fullmatch(text.strip()):
         raise InputError(f"{name} {text!r}: expected a number, such as 12.5.")
     return float(text)
 
 
 def _whole(name: str, text: str) -> int:
-    value = _number(name, text)
+    value = number_of(name, text)
     if value != int(value):
         raise InputError(f"{name} {text!r}: expected a whole number.")
     return int(value)
@@ -261,11 +264,12 @@ def _hours(sync: SyncPolicy) -> str:
     return "-".join(map(str, sync.quiet_hours)) if sync.quiet_hours else ""
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Format a number with at most 10 decimal places, as `number_of` reads it."""
     return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
-def _moment(utc: int) -> str:
+def moment_text(utc: int) -> str:
     """Format a time as commands read it, to the second only if it has seconds."""
     form = "%Y-%m-%dT%H:%MZ" if utc % 60 == 0 else "%Y-%m-%dT%H:%M:%SZ"
     return datetime.fromtimestamp(utc, UTC).strftime(form)

@@ -46,9 +46,10 @@ HALT, UNHALT = "halt", "unhalt"
 ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
 EDIT, WHEN = "edit", "when"
 """Changes of settings by a form, see `edits.py`: of one release, or when devices sync."""
-EXPERIMENT_ACTIONS = ("pause", "resume", "stop", "kill", "ship")
+EXPERIMENT_ACTIONS = (PAUSE, RESUME, "stop", KILL, "ship", HALT, UNHALT)
 _SAME = (*ACTIONS, WHEN, *(f"experiment-{action}" for action in EXPERIMENT_ACTIONS))
 VERBS = {action: action for action in _SAME} | {PERCENT: "stage", EDIT: "stage"}
+VERBS["experiment-edit"] = "experiment-start"
 """Name of each action on the command line and in the signed history."""
 MAX_REASON = 200
 _STATES = {PAUSE: PAUSED, RESUME: ACTIVE, KILL: KILLED}

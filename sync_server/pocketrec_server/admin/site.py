@@ -17,7 +17,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_server.admin import actions, experiments, notices, pages, release, trail
+from pocketrec_server.admin import actions, notices, pages, release, trail
+from pocketrec_server.admin.experiments import actions as experiment_actions
+from pocketrec_server.admin.experiments import page as experiment_page
+from pocketrec_server.admin.experiments import settings as experiment_settings
 from pocketrec_server.admin.layout import protected
 from pocketrec_server.admin.operations import VERBS
 from pocketrec_server.admin.services import services
@@ -46,7 +49,9 @@ SITE = Blueprint("admin_site", __name__, url_prefix=PATH, template_folder="templ
 actions.add(SITE)
 release.add(SITE)
 notices.add(SITE)
-experiments.add(SITE)
+experiment_page.add(SITE)
+experiment_actions.add(SITE)
+experiment_settings.add(SITE)
 
 
 @SITE.before_request

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.settings.rollout import SHA256
 from pocketrec_server.admin.operations import VERBS
 from pocketrec_server.auth import audit
 from pocketrec_server.repository import state
@@ -156,11 +157,11 @@ def _noted(engine: Engine, signed: list[Change], before: int | None) -> Iterator
     """Yield the entries of the audit log that have no signed change."""
     times: dict[tuple[str, str, str], list[int]] = {}
     for change in signed:
-        key = (change.action, change.channel, change.manifest)
+        key = (change.action, change.channel, change.manifest or change.subject)
         times.setdefault(key, []).append(change.when_utc)
     for entry in audit.every(engine, before):
-        channel, _, manifest = entry.subject.partition(" ")
-        same = times.get((VERBS.get(entry.action, ""), channel, manifest), ())
+        channel, _, subject = entry.subject.partition(" ")
+        same = times.get((VERBS.get(entry.action, ""), channel, subject), ())
         is_done = entry.outcome == audit.DONE and entry.action in VERBS
         if not (is_done and any(0 <= utc - entry.at_utc <= _SAME_S for utc in same)):
             yield entry
@@ -182,7 +183,8 @@ def _of_change(change: Change) -> Line:
 
 
 def _of_entry(entry: audit.Entry) -> Line:
-    channel, _, manifest = entry.subject.partition(" ")
+    channel, _, subject = entry.subject.partition(" ")
+    subject = subject[:12] if SHA256.fullmatch(subject) else subject
     details = {key: str(value) for key, value in entry.details.items()}
     known = {key: details.pop(key, "") for key in ("release", "from", "to", "reason")}
     rest = ", ".join(f"{key} {value}" for key, value in details.items() if key != "percent")
@@ -191,7 +193,7 @@ def _of_entry(entry: audit.Entry) -> Line:
         who=entry.actor,
         action=VERBS.get(entry.action, entry.action),
         place=channel if entry.action in VERBS else "",
-        subject=(known["release"] or manifest[:12]) if entry.action in VERBS else entry.subject,
+        subject=(known["release"] or subject) if entry.action in VERBS else entry.subject,
         before=known["from"],
         after=known["to"] or rest,
         reason=known["reason"],

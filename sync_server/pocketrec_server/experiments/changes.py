@@ -1,6 +1,8 @@
 """Change the experiments of a channel, as an operator does; no I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import BundleInvalidError, InputError
@@ -23,6 +25,8 @@ from pocketrec_bundle.settings.experiments import (
 
 _DRAWN = ("layer", "segment", "from_utc", "eligible", "arms", "interleave")
 """Settings that decide which device is in which arm, or what an arm is."""
+EDITABLE = ("hypothesis", "until_utc", "percent", "ramp", "guardrails")
+"""Settings of an open experiment that can change while devices keep their arms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,32 @@ def started(
         listed = tuple(planned if one.id == planned.id else one for one in before.experiments)
     _check_targets(others, planned, now_utc)
     return checked(_with_room(replace(before, experiments=listed), planned.id, now_utc))
+
+
+def edited(
+    before: Experiments, name: str, changed: Mapping[str, Any], now_utc: int
+) -> dict[str, Any]:
+    """Return the plan of an open experiment with new values of some of EDITABLE, for `started`.
+
+    A new ramp without a percentage begins with the present one.
+
+    Raises:
+        InputError: the experiment is unknown or not open, or a key is not editable.
+    """
+    one = find(before, name)
+    if not _is_open(one, now_utc):
+        state = one.state if one.state not in OPEN else "over"
+        raise InputError(f"{name}: is {state}, so its settings have no effect. Start it again.")
+    if unknown := sorted(changed.keys() - set(EDITABLE)):
+        raise InputError(
+            f"{name}: {', '.join(unknown)} cannot be edited: devices would leave arms."
+        )
+    listed = before.to_json()["experiments"]
+    plan = next(each for each in listed if each["id"] == name)
+    drawn = {key: value for key, value in plan.items() if key not in ("salt", "state", "winner")}
+    if "ramp" in changed:
+        drawn["percent"] = one.percent_at(now_utc)
+    return drawn | dict(changed)
 
 
 def moved(before: Experiments, name: str, action: str) -> Experiments:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT
-from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiment import OPEN, Experiment
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halted_arms import MAX_HALTED, HaltedArm, HaltedArms
 from pocketrec_server.experiments.signing import read_experiments
@@ -33,6 +33,16 @@ def read_halted_arms(repo: Path, channel: str) -> HaltedArms:
         RepositoryInvalidError: the repository is missing or damaged.
     """
     return _read(repo, state.load(repo), channel)
+
+
+def halts_of(repo: Path, channel: str, experiment: Experiment) -> dict[str, str]:
+    """Return the reason of each halted arm of an experiment, by name.
+
+    Raises the errors of `read_halted_arms`.
+    """
+    found = read_halted_arms(repo, channel)
+    reasons = {arm.name: found.reason(experiment, arm.name) for arm in experiment.arms}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,16 @@ def running_arms(repo: Path, channel: str, now_utc: float) -> list[RunningArm]:
         if one.runs(now_utc)
         for arm in one.arms
     ]
+
+
+def open_experiments(repo: Path, channel: str) -> list[Experiment]:
+    """Return the running and paused experiments, also those that are over.
+
+    Cached like `running_arms`. Raises the errors of `read_halted_arms`.
+    """
+    changed = (repo / "metadata" / "timestamp.json").stat()
+    experiments, _ = _published(repo, channel, changed.st_ino, changed.st_mtime_ns)
+    return [one for one in experiments.experiments if one.state in OPEN]
 
 
 @lru_cache(maxsize=64)

@@ -58,6 +58,11 @@ class ArmResult:
     z: float | None = None
     bound: float | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the change has an interval, a z and a bound; False for control."""
+        return None not in (self.change, self.low, self.high, self.z, self.bound)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:

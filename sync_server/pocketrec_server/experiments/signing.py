@@ -13,11 +13,11 @@ from typing import Any
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
-from pocketrec_bundle.settings.experiment_sums import CONVERSIONS
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_server.experiments import changes
 from pocketrec_server.experiments.checks import check_arms, is_live, why_unusable
+from pocketrec_server.experiments.facts import change_of
 from pocketrec_server.experiments.plan import check_times, completed
 from pocketrec_server.repository import deltas, state
 from pocketrec_server.repository.channel import Channel
@@ -111,6 +111,33 @@ def start(
 
     after = _change(repo, signers, channel, change, note, "experiment-start", str(plan.get("id")))
     return changes.find(after, str(plan.get("id")))
+
+
+def edit(
+    repo: Path,
+    signers: Signers,
+    channel: str,
+    name: str,
+    changed: Mapping[str, Any],
+    note: Note = NOBODY,
+    now_utc: float | None = None,
+) -> Experiment:
+    """Change settings of an open experiment that move no device to another arm.
+
+    Args:
+        repo: folder of the repository.
+        signers: the available signers.
+        channel: name of the channel.
+        name: id of the experiment.
+        changed: new values of some of `changes.EDITABLE`, as plain values.
+        note: who makes the change, and why.
+        now_utc: current time, unix seconds.
+
+    Raises the errors of `start`, and InputError for another key, or if the experiment is not open.
+    """
+    now = int(time.time() if now_utc is None else now_utc)
+    plan = changes.edited(read_experiments(repo, channel), name, changed, now)
+    return start(repo, signers, channel, plan, note=note, now_utc=now)
 
 
 def move(
@@ -229,7 +256,7 @@ def _change(
         if after == before and place.policy() == policy:
             return after
         place.set_experiments(after)
-        texts = [_facts(each, subject) for each in (before, after)]
+        texts = list(change_of(before, after, subject))
         moved = difference(policy, place.policy())
         if moved.after:
             texts = [f"{texts[0]}; {moved.before}", f"{texts[1]}; {moved.after}"]
@@ -238,25 +265,3 @@ def _change(
         current.write(repo, signers)
         deltas.remove_others(repo, channel, place.targets)
         return after
-
-
-def _facts(experiments: Experiments, name: str) -> str:
-    """Return the settings of an experiment, or of all, as a short text for the history."""
-    if not name:
-        held = f"holdout {experiments.holdout.share:g}" if experiments.holdout else "no holdout"
-        usual = experiments.conversions == CONVERSIONS
-        return held if usual else f"{held}, conversions {' '.join(experiments.conversions)}"
-    one = experiments.find(name)
-    if one is None:
-        return ""
-    shares = ", ".join(f"{arm.name} {arm.share:g}" for arm in one.arms)
-    ramp_text = " ".join(f"{at}={percent:g}" for at, percent in one.ramp)
-    parts = [
-        f"{one.state}{f' {one.winner}' if one.winner else ''}",
-        f"{one.percent:g}% of {one.layer} {one.segment[0]:g}..{one.segment[1]:g}",
-        ramp_text and f"ramp {ramp_text}",
-        shares,
-        f"until {one.until_utc}",
-        f"salt {one.salt[:8]}",
-    ]
-    return ", ".join(part for part in parts if part)

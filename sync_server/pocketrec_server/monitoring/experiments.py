@@ -1,4 +1,4 @@
-"""Metrics of experiments: state, exposed devices by arm, and the last published report.
+"""Metrics of experiments: state, exposed devices, looks at guardrails, the last published report.
 
 Only the experiments of a channel have series: at most 16 with 8 arms for each channel.
 """
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.experiment import STATES, Experiment
-from pocketrec_server.admin.experiments import devices_by_arm, mismatch
+from pocketrec_server.admin.attention.figures import Rail, devices_by_arm, mismatch, rails_of
 from pocketrec_server.experiments.results import Results, read_results
 from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.monitoring.fleet import published_channels
@@ -32,6 +32,7 @@ class _Row:
     one: Experiment
     devices: dict[str, int]
     results: Results | None
+    rails: list[Rail]
 
     @property
     def key(self) -> list[str]:
@@ -52,6 +53,7 @@ class Experiments(Collector):
             _LOG.warning("metrics of experiments: %s", err)
             return
         yield from _now(rows)
+        yield from _guarded(rows)
         yield from _reported([row for row in rows if row.results is not None])
 
     def _rows(self, now: float) -> Iterator[_Row]:
@@ -63,6 +65,7 @@ class Experiments(Collector):
                     one=one,
                     devices=devices_by_arm(self._engine, one, now),
                     results=read_results(self._engine, channel, one),
+                    rails=rails_of(self._engine, channel, one),
                 )
 
 
@@ -97,6 +100,28 @@ def _now(rows: Iterable[_Row]) -> Iterator[Metric]:
         if p is not None:
             ratio.add_metric(row.key, p)
     yield from (state, end, devices, ratio)
+
+
+def _guarded(rows: Iterable[_Row]) -> Iterator[Metric]:
+    texts = {
+        "z": "Standard errors beyond the limit of a guardrail, by its latest look.",
+        "bound": "z above which the arm is halted.",
+        "networks": "Networks of the smaller arm in the latest look.",
+        "day": "Day of the experiment of the latest look, from 1.",
+    }
+    families = {
+        name: GaugeMetricFamily(
+            f"pocketrec_experiment_guardrail_{name}", text, labels=[*_OF_ARM, "guardrail"]
+        )
+        for name, text in texts.items()
+    }
+    for row in rows:
+        for rail in row.rails:
+            if rail.look is not None:
+                name = f"{rail.guardrail.metric} {rail.guardrail.worse_by:g}"
+                for figure, family in families.items():
+                    family.add_metric([*row.key, rail.arm, name], getattr(rail.look, figure))
+    yield from families.values()
 
 
 def _reported(rows: Iterable[_Row]) -> Iterator[Metric]:

@@ -279,7 +279,7 @@ def test_the_report_as_text_page_json_and_metrics(fill, export, report, release)
     assert "Drifted from the training data: events (large, PSI" in html
     assert "<script" not in html and "&lt;script&gt;" in html
     assert html.count("<figure>") == 7  # calibration, and six distributions
-    marks = ("<strong>Large drift.</strong>", "Calibrated", "<svg", "<table")
+    marks = ("<strong>Large drift.</strong>", "Miscalibrated", "<svg", "<table")
     assert [html.index(mark) for mark in marks] == sorted(html.index(mark) for mark in marks)
     plain = json.loads(json.dumps(made.to_json(), allow_nan=False))
     assert plain["releases"][0]["click_share"] == 0

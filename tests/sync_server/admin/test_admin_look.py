@@ -2,14 +2,18 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from benchmarks.support.pictures.chromium import doubled_names, unreachable, violations
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit
+from pocketrec_server.experiments.halted_arms import halt_arm
 from pocketrec_server.experiments.results import ArmResult, Results, store_results
 from pocketrec_server.experiments.signing import start
 from pocketrec_server.halting import outcomes
+from pocketrec_server.halting.guard import subject_of
+from pocketrec_server.halting.looks import Look, finish, name_of
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy, refresh
 from pocketrec_server.repository.rollout import changed
@@ -41,10 +45,17 @@ def crowded(tiny_repo, renamed_release, tmp_path):
     change_policy(tiny_repo, signers, "stable", settings)
     arms = [{"name": "control", "share": 0.5}]
     arms.append({"name": "treatment", "share": 0.5, "flags": {"theme": LONG[:100]}})
-    plan = {"id": "blend", "hypothesis": LONG, "arms": arms, "until_utc": int(time.time()) + 9**6}
+    plan: dict[str, Any] = {
+        "id": "blend",
+        "hypothesis": LONG,
+        "arms": arms,
+        "until_utc": int(time.time()) + 9**6,
+    }
     one = start(tiny_repo, signers, "stable", plan)
     other = {"id": "second", "layer": "other", "arms": [arms[0], arms[1] | {"flags": {"size": 2}}]}
-    start(tiny_repo, signers, "stable", plan | other)
+    rails = [{"metric": name, "worse_by": 0.2, "alpha": 0.01} for name in ("ctr", "slate_ms")]
+    second = start(tiny_repo, signers, "stable", plan | other | {"guardrails": rails})
+    halt_arm(tiny_repo, signers, "stable", second, "treatment", LONG)
     engine = open_database(default_url(tiny_repo))
     treatment = ArmResult(
         arm="treatment", users=9**9, value=0.1, change=0.1, low=-0.1, high=0.3, z=1.0, bound=2.0
@@ -64,6 +75,11 @@ def crowded(tiny_repo, renamed_release, tmp_path):
         arms=(ArmResult(arm="control", users=9), treatment),
     )
     store_results(engine, "stable", results)
+    subject = subject_of("stable", second)
+    figures: dict[str, Any] = {"control": 0.1, "treatment": 0.2, "z": 5.0}
+    rail = {"arm": "treatment", "guardrail": name_of(second.guardrails[0]), "day": 3}
+    facts = figures | rail | {"networks": 9**6, "information": 1.0, "bound": 3.0, "broken": 1}
+    finish(engine, subject, 3, [Look(subject=subject, **facts)])
     known = [stage.manifest for stage in read_policy(tiny_repo, "stable").releases]
     known += [f"{at:064x}" for at in range(200)]
     told = [
@@ -140,10 +156,66 @@ def test_axe_finds_nothing_on_any_form(axe, tab, crowded, start_server, token_of
         confirm_page(crowded, "unhalt"),
         release_page(crowded),
         f"edit?{release}",
+        f"edit/confirm?{release}&percent=50&ramp=&begins=&ends=",
+        f"edit/confirm?{release}&percent=many",
         "edit?channel=stable",
-        "experiments/confirm?channel=stable&experiment=blend&action=stop",
+        "edit/confirm?channel=stable&unmetered=no&charging=no&every_s=3600&spread_s=60",
     ]
-    check(tab, axe, address, forms if keys else forms[:1])
+    check(tab, axe, address, forms if keys else [forms[0], forms[4]])
+
+
+@pytest.mark.parametrize("keys", [True, False], ids=["with keys", "without keys"])
+def test_axe_finds_nothing_on_forms_of_experiments(
+    axe, tab, crowded, start_server, token_of, tmp_path, keys
+):
+    address, _ = start_server(crowded, *(["--keys", tmp_path / "keys"] if keys else []))
+    log_in(tab, address, crowded, token_of)
+    blend, second = (f"channel=stable&experiment={name}" for name in ("blend", "second"))
+    forms = [
+        f"experiments/confirm?{blend}&action=halt&arm=treatment",
+        f"experiments/edit/confirm?{blend}&hypothesis={LONG}&percent=100&ends=2099-01-01",
+        f"experiments/confirm?{second}&action=unhalt&arm=treatment",
+        f"experiments/confirm?{second}&action=ship&arm=treatment",
+        f"experiments/confirm?{blend}&action=stop",
+        f"experiments/edit?{second}",
+        f"experiments/edit/confirm?{blend}&guardrails={LONG}",
+    ]
+    check(tab, axe, address, forms if keys else forms[:2])
+
+
+def test_axe_finds_nothing_on_pages_of_errors_and_of_settings(
+    axe, tab, crowded, start_server, token_of, tmp_path
+):
+    """Error pages, a filter without a match, a form without a reason, settings of notifications."""
+    notifications = tmp_path / "notifications.toml"
+    notifications.write_text(
+        '[mail]\nhost = "127.0.0.1"\nport = 9\nsecurity = "none"\n'
+        f'sender = "{LONG[:60]}@example.org"\nrecipients = ["b@example.org"]\n'
+    )
+    address, _ = start_server(
+        crowded, "--keys", tmp_path / "keys", "--notifications", notifications
+    )
+    for path in ("login?ended=releases", "nothing"):
+        tab.go(f"{address}/admin/{path}")
+        assert violations(tab, axe) == [], path
+    tab.go(f"{address}/admin/login")
+    tab.type("#token", "wrong")
+    tab.click("button")
+    assert "not valid" in tab.run("document.body.innerText")
+    assert violations(tab, axe) == []
+    log_in(tab, address, crowded, token_of)
+    paths = ["notifications", "history?words=nothing-has-this", "history?source=signed&who=a"]
+    paths += [f"releases/stable/{'0' * 64}", "confirm?action=kill", "?days=8"]
+    check(tab, axe, address, paths)
+    tab.go(f"{address}/admin/experiments/confirm?channel=stable&experiment=blend&action=stop")
+    tab.run("document.querySelector('#reason').required = false")
+    tab.click(".confirm button")
+    assert "Enter a reason" in tab.run("document.body.innerText")
+    assert violations(tab, axe) == []
+    tab.type("#reason", "enough")
+    tab.click(".confirm button")
+    assert "experiment-stop of blend: done" in tab.run("document.body.innerText")
+    assert violations(tab, axe) == []
 
 
 def test_axe_finds_what_is_wrong(axe, tab, tiny_repo, start_server):

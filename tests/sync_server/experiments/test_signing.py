@@ -91,6 +91,7 @@ def test_an_experiment_is_signed_beside_the_policy_and_recorded(founded, soon):
     assert (change.action, change.subject, change.by) == ("experiment-start", "blend", "alice")
     assert change.after.startswith("running, 100% of default 0..1, control 0.5, treatment 0.5")
     assert change.before == ""
+    assert change.after.endswith("no ramp, no guardrails, hypothesis ''")
 
 
 def test_the_same_again_signs_nothing(founded, soon):
@@ -293,6 +294,7 @@ def test_ramp_pause_and_holdout_are_signed(founded, soon):
         "experiment-start",
         "experiment-holdout",
     ]
+    assert [after for _, after in changes[:2]] == ["paused", "50% of default 0..1"]
     assert changes[3][1] == "holdout 0.05"
 
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -19,6 +20,8 @@ from pocketrec import cli
 from pocketrec_server.app import create_app
 from pocketrec_server.experiments.results import ArmResult, Results, store_results
 from pocketrec_server.experiments.signing import start
+from pocketrec_server.halting.guard import subject_of
+from pocketrec_server.halting.looks import Look, finish, name_of
 from pocketrec_server.monitoring.files import ALERTS, DASHBOARD, EXAMPLE, NAMES, content_of
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import read_policy
@@ -106,9 +109,10 @@ def field_report():
 
 
 def experiment(repo, keys):
-    """Start an experiment and publish a report of it."""
+    """Start an experiment, look at its guardrail and publish a report of it."""
     arms = [{"name": name, "share": 0.5} for name in ("control", "b")]
-    plan = {"id": "blend", "arms": arms, "until_utc": int(time.time()) + 9**6}
+    plan: dict[str, Any] = {"id": "blend", "arms": arms, "until_utc": int(time.time()) + 9**6}
+    plan["guardrails"] = [{"metric": "ctr", "worse_by": 0.1, "alpha": 0.01}]
     one = start(repo, load_signers(keys), "stable", plan)
     treatment = ArmResult(arm="b", users=9, change=0.1, low=-0.1, high=0.3, z=1.0, bound=2.0)
     made = Results(
@@ -125,7 +129,11 @@ def experiment(repo, keys):
         sample_ratio_p=1.0,
         arms=(ArmResult(arm="control", users=9), treatment),
     )
-    store_results(open_database(default_url(repo)), "stable", made)
+    engine, subject = open_database(default_url(repo)), subject_of("stable", one)
+    store_results(engine, "stable", made)
+    look: dict[str, Any] = {"subject": subject, "arm": "b", "day": 1, "networks": 60, "broken": 0}
+    look |= {"control": 0.1, "treatment": 0.1, "information": 1.0, "z": -1.0, "bound": 4.0}
+    finish(engine, subject, 1, [Look(**look, guardrail=name_of(one.guardrails[0]))])
 
 
 def use(post, repo):

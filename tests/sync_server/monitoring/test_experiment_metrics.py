@@ -1,6 +1,7 @@
 """Metrics of experiments: of the signed file, of exposures, and of the published report."""
 
 import time
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pocketrec_server.app import create_app
 from pocketrec_server.experiments.results import ArmResult, Results, store_results
 from pocketrec_server.experiments.signing import move, start
+from pocketrec_server.halting.guard import subject_of
+from pocketrec_server.halting.looks import Look, finish
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, open_database
@@ -21,13 +24,14 @@ def client(tiny_repo):
 @pytest.fixture
 def running(tiny_repo, tmp_path):
     arms = [{"name": "control", "share": 0.5}, {"name": "large", "share": 0.5}]
-    plan = {"id": "cards", "arms": arms, "until_utc": int(time.time()) + 86_400}
+    plan: dict[str, Any] = {"id": "cards", "arms": arms, "until_utc": int(time.time()) + 86_400}
+    plan["guardrails"] = [{"metric": "fallback_share", "worse_by": 0.2, "alpha": 0.01}]
     return start(tiny_repo, load_signers(tmp_path / "keys"), "stable", plan)
 
 
 def scraped(client):
     """(name, values of its labels) -> value of every sample."""
-    names = ("channel", "experiment", "state", "arm", "metric")
+    names = ("channel", "experiment", "state", "arm", "metric", "guardrail")
     return {
         (
             sample.name.removeprefix("pocketrec_experiment_"),
@@ -88,6 +92,34 @@ def test_the_published_report_has_series_by_arm_and_metric(client, running, tiny
     wanted = {"change": 0.1, "change_low": -0.1, "change_high": 0.3, "z": 1.5, "bound": 2.5}
     assert of_large == wanted
     assert not any(key[-2:] == ("control", "ctr") for key in found)
+
+
+def test_the_latest_look_at_each_guardrail_has_series(client, running, tiny_repo):
+    engine, subject = open_database(default_url(tiny_repo)), subject_of("stable", running)
+    assert not any("guardrail" in key[0] for key in scraped(client))
+    for day, guardrail, z in (
+        (1, "fallback_share 0.2 0.01", 0.5),
+        (2, "fallback_share 0.2 0.01", 3.5),
+        (2, "ctr 0.1 0.01", 9.0),  # a limit that the experiment no longer has
+    ):
+        facts: dict[str, Any] = {
+            "subject": subject,
+            "arm": "large",
+            "guardrail": guardrail,
+            "day": day,
+        }
+        facts |= {"control": 0.1, "treatment": 0.2, "information": 1.0, "z": z, "bound": 3.25}
+        made = Look(**facts, networks=60 + day, broken=int(z > 3.25))
+        finish(engine, subject, day, [made])
+    of_rail = {key[0]: v for key, v in scraped(client).items() if "guardrail" in key[0]}
+    assert of_rail == {
+        "guardrail_z": 3.5,
+        "guardrail_bound": 3.25,
+        "guardrail_networks": 62,
+        "guardrail_day": 2,
+    }
+    key = ("guardrail_z", "stable", "cards", "large", "fallback_share 0.2")
+    assert scraped(client)[key] == 3.5
 
 
 def test_without_an_experiment_there_are_no_series(client):

@@ -1,90 +1,34 @@
 """The page of experiments: what it shows, what its buttons sign, and the command without a key."""
 
 import html
-import json
 import re
 import shlex
 import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
-from pocketrec_server.admin.experiments import bounds, exposed
+from pocketrec_server.admin.attention.figures import bounds, exposed
 from pocketrec_server.experiments.results import ArmResult, Results, store_results
-from pocketrec_server.experiments.signing import read_experiments, start
 from pocketrec_server.repository.history import policy_history
-from pocketrec_server.repository.keys import load_signers
-from pocketrec_server.storage.database import default_url, open_database, writing
-from pocketrec_server.storage.tables import EVENT, INSTALL
-
-ARMS = [
-    {"name": "control", "share": 0.5},
-    {"name": "treatment", "share": 0.5, "flags": {"big": True}},
-]
 
 
-@pytest.fixture
-def engine(tiny_repo):
-    return open_database(default_url(tiny_repo))
-
-
-@pytest.fixture
-def running(tiny_repo, two_releases, tmp_path):
-    plan: dict[str, Any] = {"id": "blend", "hypothesis": "bigger <b>titles</b>", "arms": ARMS}
-    plan["until_utc"] = int(time.time()) + 28 * 86_400
-    plan["guardrails"] = [{"metric": "conversion", "worse_by": 0.05, "alpha": 0.01}]
-    return start(tiny_repo, load_signers(tmp_path / "keys"), "stable", plan)
-
-
-def signed(repo):
-    """The experiment of the channel as it is signed now."""
-    found = read_experiments(repo, "stable").find("blend")
-    assert found is not None
-    return found
-
-
-def expose(engine, one, arm, n, first, **more):
-    with writing(engine) as connection:
-        for at in range(first, first + n):
-            row = {"number": at, "install_id": f"i{at}", "first_utc": 1, "last_utc": 1}
-            row |= {"tokens": 1, "tokens_utc": 1, "quota_day": 1, "quota_used": 1}
-            connection.execute(INSTALL.insert().values(**row))
-            context = {"arm": arm, "salt": one.salt[:8]} | more
-            event = {"install": at, "id": "e", "kind": "exposure", "item_id": "", "event": one.id}
-            text = json.dumps(context, separators=(",", ":"))  # as an upload is stored
-            event |= {"value": None, "ts": one.from_utc + 5, "context": text}
-            connection.execute(EVENT.insert().values(**event))
-
-
-def confirm(person, action, **more):
-    sent = {"channel": "stable", "experiment": "blend", "action": action} | more
-    page = person.client.get("/admin/experiments/confirm", query_string=sent)
-    assert page.status_code == 200, page.text
-    return page.text, sent
-
-
-def press(person, action, reason="because", **more):
-    page, sent = confirm(person, action, **more)
-    (version,) = re.findall(r'name="version" value="([^"]+)"', page)
-    data = sent | {"csrf": person.csrf(), "reason": reason, "version": version}
-    return person.client.post("/admin/experiments/actions", data=data)
-
-
-def test_an_experiment_is_listed_with_arms_devices_bounds_and_guardrails(alice, engine, running):
-    expose(engine, running, "control", 6, 1)
-    expose(engine, running, "treatment", 5, 10)
-    expose(engine, running, "treatment", 3, 20, forced=True)
-    expose(engine, running, "control", 3, 30, salt="0" * 8)
+def test_an_experiment_is_listed_with_arms_devices_bounds_and_guardrails(
+    alice, engine, running, expose
+):
+    expose(running, "control", 6, 1)
+    expose(running, "treatment", 5, 10)
+    expose(running, "treatment", 3, 20, forced=True)
+    expose(running, "control", 3, 30, salt="0" * 8)
     page = alice.get("experiments")
     assert "bigger &lt;b&gt;titles" in page
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "control 50% 6 nothing differs" in text
     assert "treatment 50% 5 flag big = True" in text
-    assert "conversion not worse by more than 5% (alpha 0.01)" in text
+    assert "treatment Conversion 5% worse no look yet" in text
     assert "do not match the shares" not in text
     arms, times = ("control", "treatment"), (running.from_utc, running.until_utc)
     assert exposed(engine, "blend", "f" * 32, arms, times, 0) == dict.fromkeys(arms, 0)
@@ -124,7 +68,7 @@ COMMAND = (
 
 
 def test_results_are_shown_with_interval_bound_and_age(alice, engine, running):
-    assert f"No results are published. After an export of the events: {COMMAND}" in text_of(
+    assert f"No report is published. Export the events, then run: {COMMAND}" in text_of(
         alice.get("experiments")
     )
     published(engine, running)
@@ -132,14 +76,14 @@ def test_results_are_shown_with_interval_bound_and_age(alice, engine, running):
     assert "treatment: &lt;up&gt; 10%" in page
     text = text_of(page)
     assert "Keep running . treatment" in text
-    assert "control 490 8.39% control" in text
+    assert "control 490 8.39% reference" in text
     assert "treatment 510 9.23% +10.0% -2.0% to +24.0% 2.40 ±2.90" in text
-    assert "Day 1 of 28" in text and "computed 3 hours before" in text
+    assert "Day 1 of 28" in text and "computed 3 hours ago" in text
     assert "p = 0.7." in text
-    assert "No results" not in text and COMMAND not in text
+    assert "No report" not in text and COMMAND not in text
 
 
-def test_old_results_of_an_open_experiment_say_how_to_renew_them(alice, engine, running):
+def test_old_results_of_an_open_experiment_say_how_to_renew_them(alice, engine, running, press):
     published(engine, running, age_s=3 * 86_400)
     text = text_of(alice.get("experiments"))
     assert "The results lack newer events" in text and COMMAND in text
@@ -152,14 +96,14 @@ def test_results_that_cannot_be_known_and_a_mismatch_are_words(alice, engine, ru
     arms = (ArmResult(arm="control", users=3), ArmResult(arm="treatment", users=90, value=0.1))
     published(engine, running, arms=arms, sample_ratio_p=1e-9)
     text = text_of(alice.get("experiments"))
-    assert "control 3 not known control" in text
-    assert "treatment 90 10.00% not known yet" in text
-    assert "p = 1e-09, so the users do not match the shares" in text
+    assert "control 3 unknown reference" in text
+    assert "treatment 90 10.00% unknown" in text
+    assert "p = 1e-09, so the numbers of users do not match the shares" in text
 
 
-def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, running):
-    expose(engine, running, "control", 60, 1)
-    expose(engine, running, "treatment", 20, 100)
+def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, running, expose):
+    expose(running, "control", 60, 1)
+    expose(running, "treatment", 20, 100)
     assert "do not match the shares" in alice.get("experiments")
 
 
@@ -188,35 +132,50 @@ def test_the_bounds_are_those_of_the_published_tables():
     assert bounds(replace(one, until_utc=1000 + 1001 * 86_400), 2000) is None
 
 
-def test_buttons_sign_with_the_key_and_the_history_has_them_once(alice, tiny_repo, running):
+def test_buttons_sign_with_the_key_and_the_history_has_them_once(
+    alice, tiny_repo, running, signed, press
+):
     reply = press(alice, "stop", "enough data")
     assert reply.status_code == 303
-    assert signed(tiny_repo).state == "stopped"
+    assert signed().state == "stopped"
     assert "experiment-stop of blend: done" in alice.client.get(reply.headers["Location"]).text
     change = policy_history(tiny_repo, "stable")[0]
     assert (change.action, change.by) == ("experiment-stop", "alice (site)")
     assert alice.get("history").count("enough data") == 1
     assert press(alice, "ship", arm="treatment").status_code == 303
-    found = signed(tiny_repo)
+    found = signed()
     assert (found.state, found.winner) == ("shipped", "treatment")
     assert "<b>shipped</b>" in alice.get("experiments")
 
 
-def test_an_outdated_page_and_an_impossible_action_sign_nothing(alice, tiny_repo, running):
+def test_an_outdated_page_and_an_impossible_action_sign_nothing(
+    alice, tiny_repo, running, signed, press, confirm
+):
     page, sent = confirm(alice, "kill")
     (version,) = re.findall(r'name="version" value="([^"]+)"', page)
     press(alice, "pause")
     data = sent | {"csrf": alice.csrf(), "reason": "x", "version": version}
     reply = alice.client.post("/admin/experiments/actions", data=data)
     assert (reply.status_code, "was changed after" in reply.text) == (409, True)
-    assert signed(tiny_repo).state == "paused"
+    assert signed().state == "paused"
     query = "channel=stable&experiment=blend&action=pause"
     assert alice.client.get(f"/admin/experiments/confirm?{query}").status_code == 409
 
 
 @pytest.mark.parametrize(("action", "arm"), [("stop", ""), ("ship", "treatment")])
 def test_without_the_key_the_page_shows_a_command_that_does_it(
-    tiny_repo, engine, running, make_app, token_of, log_in, runner, tmp_path, action, arm
+    tiny_repo,
+    engine,
+    running,
+    make_app,
+    token_of,
+    log_in,
+    runner,
+    tmp_path,
+    action,
+    arm,
+    signed,
+    confirm,
 ):
     keyless = log_in(make_app(tiny_repo), token_of(engine)[0])
     page, _ = confirm(keyless, action, **({"arm": arm} if arm else {}))
@@ -225,7 +184,7 @@ def test_without_the_key_the_page_shows_a_command_that_does_it(
     words = [there.get(word, word) for word in shlex.split(html.unescape(command))]
     done = runner.invoke(main, words[1:])
     assert done.exit_code == 0, done.output
-    state = signed(tiny_repo).state
+    state = signed().state
     assert state == {"stop": "stopped", "ship": "shipped"}[action]
 
 

@@ -1,7 +1,9 @@
-"""The attention line: halted and failing releases, halted arms, and too few reports to judge one.
+"""The attention line: releases, arms and experiments that need a person.
 
-Each entry links to the page of its release. Signed metadata that has expired, or expires soon, has
-its own warning in the same place, because devices reject expired metadata.
+Halted and failing releases, halted arms, experiments (see `experiments.py`), and too few
+reports to judge one. Each entry links to the page of its release or to the experiments. Signed
+metadata that has expired, or expires soon, has its own warning in the same place, because devices
+reject expired metadata.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, Stage
 from pocketrec_bundle.units import DAY_S
+from pocketrec_server.admin.attention.experiments import BAD, WARN
+from pocketrec_server.admin.attention.experiments import notices as experiment_notices
 from pocketrec_server.admin.formatting import count, percent, span
 from pocketrec_server.experiments.halted_arms import running_arms
 from pocketrec_server.halting.circuit_breaker import lacks, published
@@ -50,7 +54,6 @@ MOST = 6
 COMMAND = "pocketrec refresh --repo repo/ --keys keys/"
 _PART = 6
 """The warning begins with this part of a role's lifetime: 1 of 7 days for the timestamp."""
-BAD, WARN = "bad", "warn"
 _UNREADABLE = "The repository or the database cannot be read"
 
 
@@ -65,7 +68,7 @@ class Entry:
         channel: channel of the release, or "".
         manifest: SHA-256 of the release's manifest, or "".
         page: page of the site to link to if it is not that of a release, or "".
-        arm: id of an experiment, a slash, and the name of its arm, or "".
+        arm: id of an experiment, a slash, and the name of its arm, or of all arms: ""; or "".
     """
 
     level: str
@@ -102,6 +105,7 @@ def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
                     health = healths.get((name, stage.manifest), Health())
                     found += _of_live(engine, name, stage, health)
             found += _of_arms(repo, name, now_utc)
+            found += _of_experiments(repo, engine, name, now_utc)
     except (PocketRecError, SQLAlchemyError):
         return [*found, Entry(level=BAD, kind=UNREADABLE, text=_UNREADABLE)]
     return sorted(found, key=lambda entry: entry.level != BAD)
@@ -120,6 +124,20 @@ def _of_arms(repo: Path, channel: str, now_utc: float) -> list[Entry]:
         )
         for one in running_arms(repo, channel, now_utc)
         if one.halted is not None
+    ]
+
+
+def _of_experiments(repo: Path, engine: Engine, channel: str, now_utc: float) -> list[Entry]:
+    return [
+        Entry(
+            level=one.level,
+            kind=one.kind,
+            text=one.text,
+            channel=channel,
+            page="experiments",
+            arm=one.arm,
+        )
+        for one in experiment_notices(repo, engine, channel, now_utc)
     ]
 
 
