@@ -106,7 +106,7 @@ def test_a_release_is_compared_with_the_previous_one(alice, publish_card, tiny_r
     publish_card("old", CARD)
     better = CARD | {"training": CARD["training"] | {"valid_ndcg10": 0.8}}
     text = read(alice, publish_card("new", better, changed=3))
-    assert "Compared with old, the previous release: catalogue update: same models" in text
+    assert "Compared with old, the previous release Catalogue update: same models." in text
     assert "0.8 before: 0.79159" in text
     assert re.search(r" index/ \d+ [\d.]+ k?B [\d.]+ k?B 1 ", text)
     assert "No setting of the policy" in text
