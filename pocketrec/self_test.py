@@ -46,7 +46,8 @@ def self_tested(folder: Path, warn: Callable[[str], None]) -> None:
     found = verify(bundle)
     failed = [
         *(
-            f"{row.model} {row.engine} {row.variant}: {row.note}"
+            f"{row.model} {f'of set {row.set} ' if row.set else ''}{row.engine} {row.variant}: "
+            f"{row.note}"
             for row in found.files
             if row.default and row.status == "failed"
         ),

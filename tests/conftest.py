@@ -238,6 +238,16 @@ def tiny_release(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_rankers(tmp_path_factory) -> Path:
+    """Folder of a tiny bundle with a model set: "against" ranks by the votes the other way."""
+    from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+
+    folder = tmp_path_factory.mktemp("sets") / "bundle"
+    write_tiny_bundle(folder, answers=True, rules=None, name="2", sets={"against": -10.0})
+    return folder
+
+
+@pytest.fixture(scope="session")
 def named_releases(tiny_release, tmp_path_factory) -> tuple[Path, ...]:
     """Folders of three tiny bundles that differ in their names, "0", "1" and "evil"."""
     folder = tmp_path_factory.mktemp("named")

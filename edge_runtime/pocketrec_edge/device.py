@@ -328,7 +328,7 @@ class Device(UserActions, ExperimentActions):
         now = int(self._clock())
         history, _ = self._user.log.history(self.bundle, faults)
         asked = self._user.with_interests(self.bundle, history, now)
-        arms = self._experiments.for_slate(self.bundle, surfaces.HOME, now)
+        arms = self._experiments.for_slate(self.bundle, surfaces.HOME, now, self._running.load_set)
         slate, items = explain(
             self._recommender,
             asked,

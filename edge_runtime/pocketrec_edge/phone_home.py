@@ -117,6 +117,11 @@ class PhoneHome:
         return self.folder / "arms.lock"
 
     @property
+    def arm_models(self) -> Path:
+        """Whether the ranker of this phone's arm passed its test; no file without such an arm."""
+        return self.folder / "arm_models.json"
+
+    @property
     def sums(self) -> Path:
         """Random ids and numbers of uploads of sums, one for each experiment."""
         return self.folder / "sums.json"
@@ -168,6 +173,7 @@ class PhoneHome:
             self.device_facts,
             self.arms,
             self.arms_lock,
+            self.arm_models,
             self.sums,
             self.sums_lock,
             self.update_app,

@@ -11,12 +11,19 @@ from pathlib import Path
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_edge.experiments import arm_models
+from pocketrec_edge.experiments.arm_settings import no_set
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend import popular_list
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases import blocklist
-from pocketrec_edge.releases.crash_loop import BootCounter, begin_or_roll_back, open_release
+from pocketrec_edge.releases.crash_loop import (
+    MOST_STARTS,
+    BootCounter,
+    begin_or_roll_back,
+    open_release,
+)
 from pocketrec_edge.releases.integrity_check import IntegrityCheck
 from pocketrec_edge.releases.store import POINTER, Store
 
@@ -91,6 +98,21 @@ class Running:
         with suppress(PocketRecError):  # an older app installed the release without its list
             popular_list.keep(self._store.root, str(active), self.bundle)
 
+    def load_set(self, name: str) -> None:
+        """Load the ranker of a model set of the release, for an arm.
+
+        Raises:
+            EngineError: no release answers, the release has no such set, or its ranker did not
+                pass its test here, is missing or does not load.
+            BundleInvalidError: its file is damaged.
+        """
+        if self.recommender is None or self.bundle is None or self.recommender.fault is not None:
+            no_set(name)
+            return
+        if not self._is_fixed:
+            arm_models.check(self._home, self.bundle.manifest, name, self.recommender.engine)
+        self.recommender.load_set(name)
+
     def close(self) -> None:
         """Wait for the check of the release's large files, if one began; count starts no more."""
         if self.integrity_check is not None:
@@ -105,6 +127,8 @@ class Running:
             self._stamps = stamps
             return
         left = begin_or_roll_back(self.boot_counter, self._store, self._home, self._clock)
+        if self.boot_counter.failed_starts >= MOST_STARTS - 1:  # before the release is blamed
+            arm_models.blame(self._home, f"no slate in {MOST_STARTS - 1} starts of the app")
         self._stamps, self._state = self._look(), self._read_state()
         bundle, fault, stopped = open_release(self._store, self._home)
         self._load(bundle, stopped)

@@ -67,7 +67,7 @@ class SlateService:
         self._running.refresh()
         bundle, recommender = self._running.bundle, self._running.recommender
         now = int(self._clock())
-        arms = self._experiments.for_slate(bundle, request.scene, now)
+        arms = self._experiments.for_slate(bundle, request.scene, now, self._running.load_set)
         faults = self.lasting_faults()
         if recommender is None or bundle is None:
             return self._without_release(request, now, tuple(faults), arms)

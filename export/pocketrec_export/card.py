@@ -125,7 +125,7 @@ limit, and warns when only the value found is.
 | target | model | variant | check | found | interval | limit | recipe key | | |
 |---|---|---|---|---|---|---|---|---|---|
 {gates}
-"""
+{_sets(report)}"""
     return {"model_card.json": canonical_json(card), "model_card.md": text.encode()}
 
 
@@ -137,6 +137,26 @@ def _fit(report: ExportReport, training: dict[str, Any]) -> str:
         f"- {final_told(training)}\n"
         "- All figures of quality are of the evaluation fit: it has the same recipe and held back "
         "the newest events, which the final fit has seen\n"
+    )
+
+
+def _sets(report: ExportReport) -> str:
+    """Return the section of model sets; "" without any."""
+    if not report.sets:
+        return ""
+    rows = "".join(
+        f"| {one.name} | {s.target} | {s.engine} | {s.user_tower} | {s.ranker} | {s.models_bytes} "
+        f"| {s.state if s.passed else f'**{s.state}**'} |\n"
+        for one in report.sets
+        for s in one.shipped
+    )
+    notes = "".join(f"\n- {one.name}: {one.note}\n" for one in report.sets if one.note)
+    return (
+        "\n## Model sets\nRankers for arms of experiments. Bytes are those of the release's user "
+        "tower and this ranker; a device in\nsuch an arm keeps the release's ranker too.\n\n"
+        "| set | target | engine | user tower | ranker | bytes | gates |\n"
+        "|---|---|---|---|---|---|---|\n"
+        f"{rows}{notes}"
     )
 
 
@@ -162,4 +182,7 @@ def _without_times(report: dict[str, Any]) -> dict[str, Any]:
         for row in report["gates"]
         if row["check"] != _CLOCKED or not row["passed"]
     ]
-    return {**report, "files": files, "gates": gates}
+    found = {**report, "files": files, "gates": gates}
+    if sets := found.pop("sets", None):
+        found["sets"] = [_without_times(one) for one in sets]
+    return found

@@ -1,6 +1,6 @@
 """The report of an export: printed, written to the model card, and returned as JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pocketrec_export.gates.choose import Choice
 from pocketrec_export.gates.measure import FileFigures
@@ -47,6 +47,24 @@ class ShippedVariant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedSet:
+    """The rankers of a model set.
+
+    Attributes:
+        shipped: by target; the user tower is the release's own.
+        files: all rankers of the set.
+        gates: all checks of its rankers, also of those that do not ship.
+        note: what an arm has to set besides; "" if nothing.
+    """
+
+    name: str
+    shipped: list[ShippedVariant]
+    files: list[FileFigures]
+    gates: list[GateRow]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
     """The results of an export.
 
@@ -57,6 +75,7 @@ class ExportReport:
         baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
             has `export.require_gain = "off"`.
         fit: "final" (learned from all events) or "evaluation".
+        sets: model sets, for arms of experiments.
 
     Example:
         >>> shipped = ShippedVariant(target="web", engine="onnx", user_tower="fp16", ranker="fp32",
@@ -79,6 +98,7 @@ class ExportReport:
     golden_unmade: list[str]
     baseline_gain: str
     fit: Fit = "evaluation"
+    sets: list[ShippedSet] = field(default_factory=list)
 
     def gates_of_shipped(self) -> list[GateRow]:
         """Return the checks of the files that each target ships."""

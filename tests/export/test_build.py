@@ -25,6 +25,7 @@ from pocketrec_export import build
 from pocketrec_export.build import export_bundle
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden import answers as golden
+from pocketrec_export.model_files import ended_of
 from pocketrec_training.data.dataset import TRAIN, load_dataset
 from pocketrec_training.recipe.schema import Target
 from pocketrec_training.trained import load_trained
@@ -131,7 +132,7 @@ def test_run_of_an_earlier_version_says_nothing_of_what_ended_it(run_dir: Path, 
     old = {key: value for key, value in report.items() if key not in keys}
     (tmp_path / "train_report.json").write_text(json.dumps(old))
     only = {"fit": "evaluation"}
-    assert build._ended(tmp_path, "evaluation") == {"user_tower": only, "ranker": only}
+    assert ended_of(tmp_path, "evaluation") == {"user_tower": only, "ranker": only}
 
 
 def test_all_variants_pack_also_what_no_target_ships(run_dir: Path, tmp_path: Path):
@@ -247,7 +248,9 @@ def test_killed_at_any_step_an_export_leaves_the_old_bundle_or_the_new(
     work.mkdir()
     # What leaves the disk alone is done once: a fork of a process that ran TensorFlow must not run
     # it again.
-    slow = [(build, name) for name in ("load_trained", "load_dataset", "_measured", "_chosen")]
+    slow = [
+        (build, name) for name in ("load_trained", "load_dataset", "convert_and_measure", "_chosen")
+    ]
     slow.append((golden, "answered"))
     remembered = [kill_steps.Remembered(getattr(*place)) for place in slow]
     for place, function in zip(slow, remembered, strict=True):

@@ -120,6 +120,33 @@ def test_inspect_says_what_ended_the_training(runner, repository, tmp_path):
     assert lines[two["name"]].endswith("training stopped by epochs")
 
 
+def test_inspect_and_verify_list_the_model_sets(runner, two_rankers):
+    done = runner.invoke(cli.main, ["inspect", str(two_rankers)])
+    assert done.exit_code == 0, done.exception
+    assert "model_sets      ['against']" in done.stdout
+    (line,) = [one for one in done.stdout.splitlines() if one.startswith("models/against/ranker")]
+    assert line.endswith("model set against, default")
+    done = runner.invoke(cli.main, ["verify", str(two_rankers)])
+    assert done.exit_code == 0, done.output
+    rankers = [one for one in done.stdout.splitlines() if one.startswith("ranker")]
+    assert [one.endswith("ok, default, set against") for one in rankers] == [False, True]
+    assert re.search(r"^  set against .*passed$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--ranker", "wide"), "expected NAME=RUN"),
+        (("--ranker", "=run"), "expected NAME=RUN"),
+        (("--ranker", "a=one", "--ranker", "a=two"), "a is given twice"),
+        (("--ranker", "a=one", "--kit", "web"), "--ranker is of a bundle of RUN"),
+    ],
+)
+def test_export_refuses_rankers_without_a_name_of_their_own(runner, tmp_path, words, told):
+    done = runner.invoke(cli.main, ["export", "run", "--out", str(tmp_path / "out"), *words])
+    assert done.exit_code == 2 and told in done.stderr
+
+
 def test_inspect_shows_facts_of_files_that_only_claim_to_be_models(runner, repository, tmp_path):
     bundle = Path(shutil.copytree(repository / "tests/bundle/data/v1", tmp_path / "v1"))
     manifest = json.loads((bundle / "manifest.json").read_bytes())

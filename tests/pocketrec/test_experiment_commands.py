@@ -159,6 +159,32 @@ def test_an_experiment_from_start_to_ship(founded, file, runner):
     assert "(4% more likes)" in history
 
 
+def test_an_arm_with_a_model_set_from_publish_to_ship(two_rankers, runner, tmp_path):
+    """The commands say which apps take part, and how the winner becomes the release's own."""
+    repo, keys = tmp_path / "repo", tmp_path / "keys"
+    make_keys(keys)
+    found_repository(repo, load_signers(keys))
+    signed = ("--repo", str(repo), "--keys", str(keys))
+    text = FILE.replace('rules = "variety.json"\n', 'models = "MODELS"\n')
+    (tmp_path / "sets.toml").write_text(text.replace("MODELS", "other"))
+
+    def run(*words, code=0):
+        done = runner.invoke(main, [*map(str, words), *signed])
+        assert done.exit_code == code, (done.output, done.exception)
+        return done
+
+    run("publish", two_rankers, "--percent", 100)
+    start = ("experiment", "start", tmp_path / "sets.toml")
+    assert "has no model set other for onnx; its model sets: against" in run(*start, code=2).stderr
+    (tmp_path / "sets.toml").write_text(text.replace("MODELS", "against"))
+    started = run(*start)
+    assert "of format 2. Apps that only read format 1 take part in none of them" in started.stderr
+    assert "variety 50% (head_weights, models against, big_cards=True)" in started.stdout
+    shipped = run("experiment", "ship", "blend", "variety")
+    assert "every app that reads model sets fetches set against" in shipped.stderr
+    assert "pocketrec experiment stop blend" in shipped.stderr
+
+
 def test_an_edit_of_an_open_experiment_keeps_what_the_file_does_not_name(
     tiny_release, file, runner, tmp_path
 ):

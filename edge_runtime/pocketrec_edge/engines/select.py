@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.manifest import FileEntry, Manifest
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.model_sets import set_files, set_names
 from pocketrec_edge.errors import EngineError
 
 ENGINES = ("litert", "onnx")
@@ -120,6 +121,21 @@ def spare_files(manifest: Manifest) -> list[FileEntry]:
     return [entry for files in _loadable(manifest) for entry in files[1:]]
 
 
+def set_rankers(manifest: Manifest, name: str, engine: str) -> list[FileEntry]:
+    """Return the rankers of a model set that an installed runtime may load, the first one first."""
+    return _new_enough(set_files(manifest, name, engine), engine)
+
+
+def all_set_rankers(manifest: Manifest) -> list[FileEntry]:
+    """Return the rankers of all model sets of a release, for every engine."""
+    return [
+        entry
+        for name in set_names(manifest)
+        for engine in KINDS
+        for entry in set_files(manifest, name, engine)
+    ]
+
+
 def lacks_runtime(manifest: Manifest, engine: str = "auto") -> str | None:
     """Return why no runtime of this app can run a release's models, or None.
 
@@ -149,15 +165,17 @@ def lacks_runtime(manifest: Manifest, engine: str = "auto") -> str | None:
 def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
     """Return loadable files by installed runtime and model, in the order of `open_model`."""
     return [
-        [
-            entry
-            for entry in manifest.models(model, engine)
-            if not is_older(runtime_version(engine), str(entry.meta.get("min_runtime", "")))
-        ]
+        _new_enough(manifest.models(model, engine), engine)
         for engine in ENGINES
         if runtime(engine)
         for model in MODELS
     ]
+
+
+def _new_enough(entries: list[FileEntry], engine: str) -> list[FileEntry]:
+    """Return the files that do not need a newer runtime than the installed one."""
+    installed = runtime_version(engine)
+    return [e for e in entries if not is_older(installed, str(e.meta.get("min_runtime", "")))]
 
 
 def open_model(
@@ -173,6 +191,22 @@ def open_model(
     entries: list[FileEntry] = [
         e for e in bundle.manifest.models(model, engine) if variant in (None, e.meta.get("variant"))
     ]
+    return _open_first(bundle, entries, engine, threads, f"{model} for engine {engine!r}")
+
+
+def open_set(bundle: Bundle, name: str, engine: str, threads: int = 1) -> Engine:
+    """Load the ranker of a model set, the first one on this device that loads.
+
+    Raises:
+        EngineError: the release has no such set for the engine, or none of its files loads.
+    """
+    entries = set_files(bundle.manifest, name, engine)
+    return _open_first(bundle, entries, engine, threads, f"model set {name!r} for {engine}")
+
+
+def _open_first(
+    bundle: Bundle, entries: list[FileEntry], engine: str, threads: int, what: str
+) -> Engine:
     failures = []
     installed = runtime_version(engine)
     for entry in entries:
@@ -187,4 +221,4 @@ def open_model(
             return open_engine(bundle.path(entry.name), engine, threads)
         except EngineError as err:
             failures.append(f"{entry.name}: {err}")
-    raise EngineError("; ".join(failures) or f"the release has no {model} for engine {engine!r}")
+    raise EngineError("; ".join(failures) or f"the release has no {what}")

@@ -1,38 +1,55 @@
 """What the arms of a device change in an answer, checked against its release."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm, FlagValue, weights_of
 from pocketrec_bundle.settings.rules import Rules
+from pocketrec_edge.errors import EngineError
 from pocketrec_edge.experiments.assigned import Assigned
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides
 from pocketrec_edge.recommend.surfaces import SEARCH
 
+LoadSet = Callable[[str], None]
+"""Loads the ranker of a model set by its name; raises PocketRecError if it may not run here."""
+
+
+def no_set(name: str) -> None:
+    """Load nothing: no release answers.
+
+    Raises:
+        EngineError: always.
+    """
+    raise EngineError(f"model set {name!r}: no release with models answers")
+
 
 def overrides_of(
-    assigned: tuple[Assigned, ...], bundle: Bundle
+    assigned: tuple[Assigned, ...], bundle: Bundle, load_set: LoadSet = no_set
 ) -> tuple[Overrides, tuple[Fault, ...]]:
     """Return the settings of all arms together; the first arm that has a setting decides it.
 
-    An arm that does not fit the release counts as control; if control does not fit either, the
-    release's own settings stand.
+    An arm that does not fit the release, or whose model set cannot be loaded here, counts as
+    control; if control does not fit either, the release's own settings stand.
     """
     found, faults = NO_OVERRIDES, []
     for one in assigned:
         try:
             own = _checked(one.arm, bundle)
-        except BundleInvalidError as err:
+            if own.models is not None and found.models is None:
+                load_set(own.models)
+        except PocketRecError as err:
             faults.append(_fault(one, str(err)))
-            own = _control(one, bundle)
+            own = _control(one, bundle, load_set)
         found = Overrides(
             rules=found.rules or own.rules,
             head_weights=found.head_weights or own.head_weights,
             campaigns=found.campaigns or own.campaigns,
+            models=found.models or own.models,
         )
     return found, tuple(faults)
 
@@ -40,7 +57,7 @@ def overrides_of(
 def matters_for_slate(experiment: Experiment, scene: str) -> bool:
     """Whether any arm can change a slate of a scene; the same for all arms, control too."""
     arms = experiment.arms
-    if any(arm.release is not None or arm.head_weights is not None for arm in arms):
+    if any(arm.release or arm.models or arm.head_weights is not None for arm in arms):
         return True
     by_rules = any(arm.rules is not None or arm.campaigns is not None for arm in arms)
     return by_rules and scene != SEARCH  # a search has no rules
@@ -75,9 +92,7 @@ def _checked(arm: Arm, bundle: Bundle) -> Overrides:
     Raises:
         BundleInvalidError: the arm does not fit the release, or needs a newer app.
     """
-    found = NO_OVERRIDES
-    if arm.models is not None:
-        raise BundleInvalidError(f"the release has no model set {arm.models!r}", code="experiments")
+    found = Overrides(models=arm.models)
     if arm.rules is not None:
         found = replace(found, rules=Rules.from_json(arm.rules, bundle.spec))
     if arm.head_weights is not None:
@@ -89,10 +104,13 @@ def _checked(arm: Arm, bundle: Bundle) -> Overrides:
     return found
 
 
-def _control(one: Assigned, bundle: Bundle) -> Overrides:
+def _control(one: Assigned, bundle: Bundle, load_set: LoadSet) -> Overrides:
     try:
-        return _checked(one.experiment.control, bundle)
-    except BundleInvalidError:
+        own = _checked(one.experiment.control, bundle)
+        if own.models is not None:
+            load_set(own.models)
+        return own
+    except PocketRecError:
         return NO_OVERRIDES
 
 

@@ -95,6 +95,11 @@ def arm_release(assigned: tuple[Assigned, ...]) -> Assigned | None:
     )
 
 
+def arm_with_models(assigned: tuple[Assigned, ...]) -> Assigned | None:
+    """Return the first arm that names a model set, running or shipped; None: none does."""
+    return next((one for one in assigned if one.arm.models is not None), None)
+
+
 def _fits(experiment: Experiment, facts: DeviceFacts) -> bool:
     eligible = experiment.eligible
     classes = eligible.device_classes

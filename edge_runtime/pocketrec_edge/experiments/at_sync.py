@@ -7,7 +7,7 @@ from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.experiments.assigned import Assigned, arm_release
+from pocketrec_edge.experiments.assigned import Assigned, arm_release, arm_with_models
 from pocketrec_edge.experiments.device_experiments import DeviceExperiments
 from pocketrec_edge.experiments.signed_experiments import (
     keep_experiments,
@@ -82,13 +82,25 @@ def arm_of_sync(
         log: returns the event log, None if the phone has none; raises EventLogError.
         now_utc: unix seconds.
     """
+    return arm_release(_assigned(home, bucket_id, log, now_utc))
 
+
+def set_of_sync(
+    home: PhoneHome, bucket_id: bytes, log: Callable[[], EventLog | None], now_utc: float
+) -> Assigned | None:
+    """Return the arm that names a model set; None: no arm does. Arguments as `arm_of_sync`."""
+    return arm_with_models(_assigned(home, bucket_id, log, now_utc))
+
+
+def _assigned(
+    home: PhoneHome, bucket_id: bytes, log: Callable[[], EventLog | None], now_utc: float
+) -> tuple[Assigned, ...]:
     def first_event() -> int | None:
         found = log()
         return None if found is None else found.first_event()
 
     arms = DeviceExperiments(home, bucket_id=lambda: bucket_id, first_event=first_event)
-    return arm_release(arms.assigned(now_utc))
+    return arms.assigned(now_utc)
 
 
 def note_choice(home: PhoneHome, manifest: str | None, *, by_arm: bool) -> None:

@@ -1,6 +1,6 @@
 """The experiments of one phone, for its answers: arms, overrides, flags, exposures.
 
-The files are read again if a sync, or another process, replaced them: four calls of `stat`.
+The files are read again if a sync, or another process, replaced them: five calls of `stat`.
 """
 
 import os
@@ -21,7 +21,13 @@ from pocketrec_edge.experiments.arm_memory import (
     log_again,
     read_memory,
 )
-from pocketrec_edge.experiments.arm_settings import flag_of, matters_for_slate, overrides_of
+from pocketrec_edge.experiments.arm_settings import (
+    LoadSet,
+    flag_of,
+    matters_for_slate,
+    no_set,
+    overrides_of,
+)
 from pocketrec_edge.experiments.assigned import NO_HALTS, Assigned, assigned_arms
 from pocketrec_edge.experiments.signed_experiments import (
     DeviceFacts,
@@ -61,7 +67,13 @@ class DeviceExperiments:
                 events; raises PocketRecError if the log cannot be read.
         """
         self._home, self._bucket_id, self._first_event = home, bucket_id, first_event
-        watched = (home.experiments, home.halted_arms, home.device_facts, home.arms)
+        watched = (
+            home.experiments,
+            home.halted_arms,
+            home.device_facts,
+            home.arms,
+            home.arm_models,
+        )
         self._watched = tuple(map(str, watched))
         self._stamps: tuple[Stamp, ...] | None = None
         self._signed: Experiments | None = None
@@ -104,8 +116,17 @@ class DeviceExperiments:
             self._halted,
         )
 
-    def for_slate(self, bundle: Bundle | None, scene: str, now_utc: float) -> SlateArms:
-        """Return what the experiments mean for a slate; bundle: the release, if one answers."""
+    def for_slate(
+        self, bundle: Bundle | None, scene: str, now_utc: float, load_set: LoadSet = no_set
+    ) -> SlateArms:
+        """Return what the experiments mean for a slate.
+
+        Args:
+            bundle: the release, if one answers.
+            scene: of the slate.
+            now_utc: unix seconds.
+            load_set: loads the ranker of a model set of this release.
+        """
         assigned = self.assigned(now_utc)
         if not assigned:
             return NO_ARMS
@@ -115,9 +136,10 @@ class DeviceExperiments:
         settings: tuple[Overrides, tuple[Fault, ...]] = NO_OVERRIDES, ()
         versus = None
         if bundle is not None:
-            settings = self._overrides(with_arm(assigned, 0), bundle)
+            settings = self._overrides(with_arm(assigned, 0), bundle, load_set)
             if mixed is not None:
-                overrides, faults = self._overrides(with_arm(assigned, 1, of=mixed), bundle)
+                second = with_arm(assigned, 1, of=mixed)
+                overrides, faults = self._overrides(second, bundle, load_set)
                 versus = versus_of(mixed, overrides)
                 settings = settings[0], tuple(dict.fromkeys((*settings[1], *faults)))
         mattering = [one for one in counted if matters_for_slate(one.experiment, scene)]
@@ -218,7 +240,7 @@ class DeviceExperiments:
         self._refresh()
 
     def _overrides(
-        self, assigned: tuple[Assigned, ...], bundle: Bundle
+        self, assigned: tuple[Assigned, ...], bundle: Bundle, load_set: LoadSet
     ) -> tuple[Overrides, tuple[Fault, ...]]:
         """Check the settings once for each release and set of arms, not for each answer."""
         key = (
@@ -228,7 +250,7 @@ class DeviceExperiments:
         if key not in self._settings:
             if len(self._settings) >= MOST_SETTINGS:
                 self._settings.clear()
-            self._settings[key] = overrides_of(assigned, bundle)
+            self._settings[key] = overrides_of(assigned, bundle, load_set)
         return self._settings[key]
 
     def _new_exposures(self, assigned: Iterable[Assigned]) -> tuple[Exposure, ...]:

@@ -87,7 +87,7 @@ def without_each(device: Recommender, query: Query, candidates: Ints, vectors: F
             order = np.lexsort((candidates, -inner(vectors, users[at])))  # the ranker reads places
             try:
                 inputs = device.ranker_inputs(without, users[at], candidates[order], vectors[order])
-                outputs = device.probabilities(inputs)
+                outputs = device.probabilities(inputs, query.overrides.models)
                 final[at, order] = device.final_scores(query, inputs, outputs).scores
             except PocketRecError:
                 final = None

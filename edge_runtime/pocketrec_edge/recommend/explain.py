@@ -19,7 +19,7 @@ from pocketrec_bundle.objectives.final_score import formula_of, parts_of
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.settings.rules import NAMES, Rules
 from pocketrec_edge.answers import RuleEffect, Source, plain_faults
-from pocketrec_edge.faults import Fault
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.contributions import Contribution, Without, largest, without_each
 from pocketrec_edge.recommend.index import search, units
 from pocketrec_edge.recommend.pipeline import Recommender
@@ -176,6 +176,8 @@ def explain(
     k = max(1, k if k is not None else device.policy.slate)
     query = Query(history, now_utc, k, rng=rng, overrides=overrides)
     slate = device.recommend(query)
+    if any(fault.code == FaultCode.ARM_UNUSABLE for fault in slate.faults):
+        query = dataclasses.replace(query, overrides=dataclasses.replace(overrides, models=None))
     rows = [item.row for item in slate.items] if item_id is None else [row]
     explaining = _Explaining(device, query, k, slate)
     return slate, tuple(explaining.explanation(row) for row in rows)
@@ -208,7 +210,7 @@ class _Explaining:
         self._lists = self._steps()
         if slate.source == "model" and len(self._rows):
             inputs = device.ranker_inputs(query, slate.user_vector, self._rows, self._vectors)
-            self._probabilities = device.probabilities(inputs)
+            self._probabilities = device.probabilities(inputs, query.overrides.models)
         self._without = without_each(device, query, self._rows, self._vectors)
 
     def explanation(self, row: int) -> ItemExplanation:

@@ -22,7 +22,7 @@ from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranke
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge.answers import SlateItem, Source
-from pocketrec_edge.engines.select import Engine, choose_engine, open_model
+from pocketrec_edge.engines.select import Engine, choose_engine, open_model, open_set
 from pocketrec_edge.errors import EngineError, OutOfTimeError
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.fallback_slate import FallbackSlates
@@ -88,6 +88,8 @@ class Recommender:
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
+        self._set: tuple[str, Engine] | None = None
+        self._threads = threads
         self.engine = engine
         if models is not None:
             self._tower, self._ranker = models
@@ -126,10 +128,10 @@ class Recommender:
         )
         clock.mark("retrieve")
         source: Source = "retrieval"
-        not_finite: Fault | None = None
+        of_ranker: tuple[Fault, ...] = ()
         try:
             self._expect_time(query.deadline_ms, clock)
-            ranked, not_finite = self._ranked(query, user, ranked, votes)
+            ranked, of_ranker = self._ranked(query, user, ranked, votes)
             if len(ranked.rows):
                 self._rank_ms.append(clock.since_mark())
             source = "model"
@@ -147,7 +149,7 @@ class Recommender:
             items=items,
             stage_ms=clock.total(),
             source=source,
-            faults=_known(fault, *mask.faults, left, not_finite, self._texts.fault),
+            faults=_known(fault, *mask.faults, left, *of_ranker, self._texts.fault),
             user_vector=user,
             candidates=ranked.rows,
             scores=ranked.scores,
@@ -267,16 +269,36 @@ class Recommender:
         request = Request(query.history, query.now_utc, user[None], recent, votes)
         return ranker_features(self.spec, self.items, request, rows, vectors)
 
-    def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats32:
-        """Run the ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
+    def load_set(self, name: str) -> None:
+        """Load the ranker of a model set, in place of that of another set; the release's stays.
+
+        Raises:
+            EngineError: the release has no such set for the engine, its file is not on this
+                device, or it does not load.
+            BundleInvalidError: its file is damaged.
+        """
+        if self._set is None or self._set[0] != name:
+            self._set = None
+            self._set = name, open_set(self.bundle, name, self.engine, self._threads)
+
+    def probabilities(self, inputs: dict[str, NDArray[Any]], models: str | None = None) -> Floats32:
+        """Run a ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
+
+        Args:
+            inputs: see `ranker_inputs`.
+            models: name of the model set; None: the release's ranker.
 
         Raises:
             EngineError: the model is not loaded, or it fails.
         """
-        if self._ranker is None:
+        ranker = self._ranker
+        if models is not None:
+            self.load_set(models)
+            ranker = None if self._set is None else self._set[1]
+        if ranker is None:
             raise EngineError("no ranker is loaded")
         n = len(inputs["pair"])
-        output = self._ranker.run(padded(self.spec, inputs))
+        output = ranker.run(padded(self.spec, inputs))
         expected = (self.spec.candidates, len(self.spec.heads))
         if output.shape != expected or not np.isfinite(output[:n]).all():
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")
@@ -302,25 +324,36 @@ class Recommender:
 
     def _ranked(
         self, query: Query, user: Floats32, ranked: RankedCandidates, votes: Votes | None
-    ) -> tuple[RankedCandidates, Fault | None]:
-        """Score candidates with the ranker; the fault is of numbers that are not finite.
+    ) -> tuple[RankedCandidates, tuple[Fault, ...]]:
+        """Score candidates with the ranker of the request's model set, else the release's.
+
+        Returns:
+            The candidates; faults of the set's ranker, and of numbers that are not finite.
 
         Raises:
-            EngineError: the model is not loaded, or it fails.
+            EngineError: the release's ranker is not loaded, or it fails.
         """
         if not len(ranked.rows):
-            return ranked, None
+            return ranked, ()
         inputs = self.ranker_inputs(query, user, ranked.rows, ranked.vectors, votes)
-        probabilities = self.probabilities(inputs)
+        models, faults = query.overrides.models, []
+        try:
+            probabilities = self.probabilities(inputs, models)
+        except PocketRecError as err:
+            if models is None:
+                raise
+            text = f"model set {models}: {err}; the release's ranker answers"
+            faults.append(Fault(FaultCode.ARM_UNUSABLE, text))
+            probabilities = self.probabilities(inputs)
         final = self.final_scores(query, inputs, probabilities)
-        fault = None
         if n := int(final.faulty.sum()):
             text = (
                 f"formula: divides by 0 or is not finite for {n} of {len(ranked.rows)} candidates; "
                 "0 counts in that place"
             )
-            fault = Fault(FaultCode.FORMULA_NOT_FINITE, text)
-        return replace(ranked, scores=final.scores, probabilities=probabilities), fault
+            faults.append(Fault(FaultCode.FORMULA_NOT_FINITE, text))
+        found = replace(ranked, scores=final.scores, probabilities=probabilities)
+        return found, tuple(faults)
 
     def _reranked(self, query: Query, ranked: RankedCandidates) -> RerankResult:
         """Choose the slate: by score for a search, by the rules, or by the policy alone."""

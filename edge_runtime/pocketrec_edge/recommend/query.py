@@ -27,11 +27,13 @@ class Overrides:
         rules: applied in place of `rules.json`, also if the release has none.
         head_weights: weight of each head, in the order of the feature spec.
         campaigns: in place of `campaigns.json`.
+        models: name of the model set whose ranker scores; None: the release's ranker.
     """
 
     rules: Rules | None = None
     head_weights: tuple[float, ...] | None = None
     campaigns: Campaigns | None = None
+    models: str | None = None
 
 
 NO_OVERRIDES = Overrides()

@@ -36,11 +36,16 @@ _HEAD = 64
 
 
 class BootCounter:
-    """The boot counter of one phone. It counts nothing if its file cannot be written."""
+    """The boot counter of one phone. It counts nothing if its file cannot be written.
+
+    Attributes:
+        failed_starts: failed starts before the present one.
+    """
 
     def __init__(self, path: Path) -> None:
         """Set the file of the counter, `PhoneHome.trial` or `PhoneHome.self_test`."""
         self._path = path
+        self.failed_starts = 0
         self._file: LockedFile | None = None
         self._mark, self._at = _LOADING, _HEAD
 
@@ -60,7 +65,9 @@ class BootCounter:
             self._file.truncate(self._at + 1)
         except OSError:  # another process has the lock, or there is nowhere to write
             self.close()
+            self.failed_starts = 0
             return 0
+        self.failed_starts = len(failed)
         return len(failed)
 
     def loaded(self) -> None:

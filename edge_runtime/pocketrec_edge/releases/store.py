@@ -27,7 +27,8 @@ from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from pocketrec_bundle.reader import Bundle, manifest_of, open_files, verify_file
-from pocketrec_edge.engines.select import needed_files, spare_files
+from pocketrec_bundle.settings.model_sets import set_of
+from pocketrec_edge.engines.select import all_set_rankers, needed_files, spare_files
 from pocketrec_edge.errors import EngineError, SelfTestFailedError, StoreError
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.private_files import make_folder, write_private
@@ -213,7 +214,7 @@ class Store:
             self._sweep_partials(coming)
             self._fetch_all(needed_files(manifest), coming, fetch)
             write_private(self.releases / f"{sha}.json", manifest_data)
-            self._remove_damaged(spare_files(manifest))
+            self._remove_damaged([*spare_files(manifest), *all_set_rankers(manifest)])
             try:
                 self_test(bundle := self.open_release(sha))
             except (EngineError, SelfTestFailedError):
@@ -228,6 +229,44 @@ class Store:
             with suppress(PocketRecError):  # the release answers without its list
                 popular_list.keep(self.root, sha, bundle)
         return sha
+
+    def add(self, entry: FileEntry, fetch: Fetch) -> None:
+        """Fetch one more file of an installed release, if there is room for it.
+
+        Raises:
+            BundleInvalidError: the file fails its check.
+            StoreError: an install is running, or the file exceeds the limit; nothing is removed for
+                it.
+            PocketRecError: the disk is full, or `fetch` raises it.
+        """
+        with self._lock():
+            total = self._bytes_with({entry.sha256: entry.bytes})
+            if self._limit_bytes is not None and total > self._limit_bytes:
+                raise StoreError(
+                    f"{self.root}: with {entry.name} it needs {total:,} bytes; the limit is "
+                    f"{self._limit_bytes:,}."
+                )
+            self._fetch(entry, fetch)
+            fsync_dir(self.files)
+
+    def has(self, entry: FileEntry) -> bool:
+        """Whether a file of a release is in the store."""
+        return (self.files / entry.sha256).exists()
+
+    def discard(self, entries: list[FileEntry]) -> None:
+        """Remove files that the active release works without; ignore errors.
+
+        Raises:
+            BundleInvalidError: the active release is not installed.
+        """
+        active, _ = self.active()
+        names = {entry.name for entry in entries}
+        others = self.read_manifest(active).files if active else ()
+        needed = {entry.sha256 for entry in others if entry.name not in names}
+        with suppress(OSError):
+            for entry in entries:
+                if entry.sha256 not in needed:
+                    remove_file(self.files / entry.sha256)
 
     def roll_back(self, manifests: Collection[str]) -> None:
         """Activate the previous release if the active one is in `manifests`.
@@ -376,7 +415,8 @@ def _damaged(text: str) -> Fault:
 
 
 def _answers_without(entry: FileEntry) -> bool:
-    return entry.name in FOR_PEOPLE or PROOFS.fullmatch(entry.name) is not None
+    proof = PROOFS.fullmatch(entry.name) is not None
+    return entry.name in FOR_PEOPLE or proof or bool(set_of(entry))
 
 
 def _leaves_lists(entry: FileEntry) -> bool:

@@ -4,6 +4,7 @@ The self-test (`selftest.py`) checks only the default variants before a release 
 module checks every model file, and reports figures.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.manifest import FileEntry
 from pocketrec_bundle.ranker_features import padded
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.model_sets import set_files, set_names, set_of
 from pocketrec_edge.engines.select import (
     ENGINES,
     KINDS,
@@ -25,6 +27,7 @@ from pocketrec_edge.engines.select import (
     open_engine,
     runtime,
     runtime_version,
+    set_rankers,
 )
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.recommend.index import search
@@ -33,7 +36,10 @@ from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.parity import Inputs, compare_outputs, hard_inputs, median_ms, ranked
 from pocketrec_edge.releases.selftest import replay
+from pocketrec_edge.releases.set_test import check_ranker
 from pocketrec_edge.releases.stages import StageCheck, check_cases, check_stages, read_stages
+
+RANKER = "ranker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ class FileCheck:
         rank_correlation: Spearman's, of the scores of all items or candidates, mean over the
             requests; 1 is best.
         ms: median latency of one run on one thread, in milliseconds.
+        set: name of the model set; "": the release's own model.
     """
 
     model: str
@@ -77,6 +84,7 @@ class FileCheck:
     overlap: float = 0.0
     rank_correlation: float = 0.0
     ms: float = 0.0
+    set: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +151,13 @@ def verify(bundle: Bundle) -> Verification:
         ]
         truth = _truth(bundle, entries, inputs)
         files += [_check_file(bundle, device, entry, inputs, truth) for entry in entries]
+    for name in set_names(bundle.manifest):
+        inputs = [request[RANKER] for request in requests]
+        entries = [
+            e for kind in KINDS if runtime(kind) for e in set_files(bundle.manifest, name, kind)
+        ]
+        truth = _truth(bundle, entries, inputs)
+        files += [_check_file(bundle, device, entry, inputs, truth) for entry in entries]
     slates = [_check_slates(bundle, engine, golden) for engine in engines]
     passed = all(s.passed for s in slates)
     passed &= not any(f.default and f.status == "failed" for f in files)
@@ -189,8 +204,11 @@ def _check_file(
     truth: list[NDArray[Any]],
 ) -> FileCheck:
     model, engine = str(entry.meta["model"]), str(entry.meta["engine"])
+    if in_set := set_of(entry):
+        model = RANKER
     facts: dict[str, Any] = {
         "model": model,
+        "set": in_set,
         "engine": engine,
         "runtime": _runtime_label(engine),
         "variant": str(entry.meta["variant"]),
@@ -248,10 +266,23 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
         if (expected := read_stages(bundle, golden)) is not None:
             stages = tuple(check_stages(device, golden, expected))
         stages += tuple(check_cases(device))
+        stages += tuple(_check_sets(bundle, engine))
         replay(bundle, engine)
     except (SelfTestFailedError, EngineError) as err:
         return SlateCheck(**facts, passed=False, note=str(err), stages=stages)
     return SlateCheck(**facts, passed=all(s.passed for s in stages), stages=stages)
+
+
+def _check_sets(bundle: Bundle, engine: str) -> Iterator[StageCheck]:
+    """Check the first ranker of each model set that the engine loads, as a device does."""
+    for name in set_names(bundle.manifest):
+        for entry in set_rankers(bundle.manifest, name, engine)[:1]:
+            stage = f"set {name}"
+            try:
+                share, note = check_ranker(bundle, entry, engine), ""
+            except SelfTestFailedError as err:
+                share, note = math.inf, str(err)
+            yield StageCheck(stage=stage, of_tolerance=share, passed=share <= 1, note=note)
 
 
 def _runtime_label(engine: str) -> str:

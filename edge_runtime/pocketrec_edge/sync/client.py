@@ -26,6 +26,7 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
+from pocketrec_edge.sync.arm_models import follow_arm
 from pocketrec_edge.sync.bucket_id import bucket_id
 from pocketrec_edge.sync.conditions import Conditions, put_off, until
 from pocketrec_edge.sync.files import ReleaseFiles
@@ -88,7 +89,8 @@ class SyncReport:
         events_fault: why some events were not sent, or None. They are kept; the sync still
             succeeds.
         experiments_fault: why the channel's experiments cannot be used, or None; the phone then has
-            none, or the last ones if the network failed. The sync still succeeds.
+            none, or the last ones if the network failed. Or why the ranker of its arm cannot be
+            used; control then answers. The sync still succeeds.
         update_app: why the phone needs a newer app, or None.
         seconds: duration of the sync.
     """
@@ -214,6 +216,8 @@ def sync(
                     selection, changed, newer = follow(phone, selection, files, newer, now)
                     chosen = selection.choice
                     at_sync.note_choice(home, chosen.manifest, by_arm=chosen.by_arm)
+                    arm = at_sync.set_of_sync(home, own_id, log.existing, now)
+                    fault = follow_arm(phone, arm, files) or fault
             except (NotReachedError, BusyError):
                 raise
             except (PocketRecError, RepositoryError, DownloadHTTPError):

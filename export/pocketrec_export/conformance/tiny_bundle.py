@@ -3,8 +3,10 @@
 With those of `tiny_models.py` it answers, and its golden vectors are its own answers.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from pocketrec_bundle.manifest import FORMAT_VERSION, Manifest
 from pocketrec_bundle.reader import COHORTS_SINCE, RULES_SINCE, Bundle
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
+from pocketrec_bundle.settings.model_sets import ARM_RANKER, file_name
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.settings.rules import FILE as RULES_FILE
 from pocketrec_bundle.settings.rules import (
@@ -45,6 +48,7 @@ from pocketrec_bundle.versions import item_files
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.golden import edges as golden_edges
+from pocketrec_export.golden.set_proofs import add_set_proofs
 from pocketrec_export.items.cohorts import cohort_lists
 
 N_ITEMS, DIM, NEIGHBOURS = 48, 8, 3
@@ -141,6 +145,7 @@ def write_tiny_bundle(
     name: str = "tiny",
     rules: Rules | None = RULES,
     changed: int = 0,
+    sets: Mapping[str, float] = MappingProxyType({}),
 ) -> Manifest:
     """Write the release to `out`, replacing its content; always the same bytes.
 
@@ -151,6 +156,7 @@ def write_tiny_bundle(
         name: of the release.
         rules: None: re-ranking goes by the policy alone.
         changed: so many of the first items have another vector.
+        sets: model sets, if it answers: by name, the weight of votes of the ranker.
     """
     rng, items = np.random.default_rng(12), tiny_items()
     arrays: dict[str, Array] = {
@@ -187,7 +193,7 @@ def write_tiny_bundle(
         writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
         facts: dict[str, Any] = {"name": name, "recipe_name": "tiny", "created_utc": CREATED_UTC}
         if answers:
-            _add_models(writer, facts)
+            _add_models(writer, facts, sets)
         else:
             draft = Bundle(writer.manifest(**facts), writer.blob_dir)
             writer.add("golden.json", canonical_json(_golden().to_json()), "json")
@@ -195,11 +201,19 @@ def write_tiny_bundle(
         return writer.finish(**facts)
 
 
-def _add_models(writer: BundleWriter, facts: dict[str, Any]) -> None:
+def _add_models(writer: BundleWriter, facts: dict[str, Any], sets: Mapping[str, float]) -> None:
     """Add models, and golden vectors that they answer."""
+    from pocketrec_export.conformance import tiny_models
+
     add_tiny_models(writer, SPEC)
+    for name, votes_weight in sets.items():
+        data = tiny_models.ranker(SPEC, votes_weight)
+        _add_model(writer, file_name(name, "onnx", "fp32"), data, model=ARM_RANKER, set=name)
     draft = Bundle(writer.manifest(**facts), writer.blob_dir)
-    golden.add(writer, golden.answered(draft, list(_golden().cases)))
+    answered = golden.answered(draft, list(_golden().cases))
+    golden.add(writer, answered)
+    draft = Bundle(writer.manifest(**facts), writer.blob_dir)
+    add_set_proofs(writer, draft, answered.golden, answered.stages)
 
 
 def add_tiny_models(writer: BundleWriter, spec: FeatureSpec) -> None:
@@ -210,16 +224,20 @@ def add_tiny_models(writer: BundleWriter, spec: FeatureSpec) -> None:
         ("user_tower", tiny_models.user_tower(spec)),
         ("ranker", tiny_models.ranker(spec)),
     ):
-        writer.add(
-            f"models/{model}.onnx.fp32",
-            data,
-            "model",
-            model=model,
-            engine="onnx",
-            variant="fp32",
-            default=1,
-            min_runtime="1.17.0",
-        )
+        _add_model(writer, f"models/{model}.onnx.fp32", data, model=model)
+
+
+def _add_model(writer: BundleWriter, name: str, data: bytes, **meta: str) -> None:
+    writer.add(
+        name,
+        data,
+        "model",
+        **meta,
+        engine="onnx",
+        variant="fp32",
+        default=1,
+        min_runtime="1.17.0",
+    )
 
 
 def _display(row: int) -> CatalogueItem:

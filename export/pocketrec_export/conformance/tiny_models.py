@@ -46,8 +46,8 @@ def user_tower(spec: FeatureSpec) -> bytes:
     )
 
 
-def ranker(spec: FeatureSpec) -> bytes:
-    """Return a ranker of two heads."""
+def ranker(spec: FeatureSpec, votes_weight: float = VOTES) -> bytes:
+    """Return a ranker of two heads; `votes_weight` is that of the neighbours' votes."""
     n = spec.candidates
     score, votes = (spec.pair.index(name) for name in ("retrieval_score", "neighbour_sum"))
     inputs = {
@@ -79,7 +79,7 @@ def ranker(spec: FeatureSpec) -> bytes:
         helper.make_node("Mul", ["first", "half"], ["second"]),
         helper.make_node("Concat", ["first", "second"], ["probabilities"], axis=1),
     ]
-    constants: Constants = {"score": [score], "votes": [votes], "weight": VOTES}
+    constants: Constants = {"score": [score], "votes": [votes], "weight": votes_weight}
     constants |= {"zero": 0.0, "half": 0.5}
     return _model(nodes, inputs, ("probabilities", (n, 2)), constants)
 

@@ -37,7 +37,13 @@ class Choice:
     rows: list[GateRow]
 
 
-def choose(name: str, target: Target, files: Sequence[FileFigures], measures: Measures) -> Choice:
+def choose(
+    name: str,
+    target: Target,
+    files: Sequence[FileFigures],
+    measures: Measures,
+    tower: FileFigures | None = None,
+) -> Choice:
     """Choose the smallest pair that passes every check, without a warning of its model files.
 
     If no pair passes, choose the smallest that no check refuses, and else the exact pair.
@@ -50,19 +56,22 @@ def choose(name: str, target: Target, files: Sequence[FileFigures], measures: Me
         target: its budgets.
         files: all that were converted, of any engine.
         measures: asked of as few files and pairs as will do, smallest first.
+        tower: the user tower of the target, chosen before; None: choose one.
     """
     engine = engine_of(name, target)
     mine = [file for file in files if file.engine == engine]
+    if tower is not None:
+        mine = [tower, *(file for file in mine if file.model == "ranker")]
     rules = Rules(name=name, target=target, measures=measures)
     rows = [rules.runs(file) for file in mine if file.note]
     chosen, warned = _smallest(_pairs(mine), rules, rows)
     exact = {file.model: file for file in mine if file.variant == EXACT}
-    tower, ranker = chosen or (exact["user_tower"], exact["ranker"])
+    pair = chosen or (tower or exact["user_tower"], exact["ranker"])
     return Choice(
         target=name,
         engine=engine,
-        tower=tower,
-        ranker=ranker,
+        tower=pair[0],
+        ranker=pair[1],
         passed=chosen is not None,
         warned=warned,
         rows=rows,

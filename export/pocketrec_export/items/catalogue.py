@@ -20,6 +20,7 @@ from pocketrec_bundle.settings.rules import FILE as RULES_FILE
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_export.campaigns import read_campaigns
 from pocketrec_export.golden import answers as golden
+from pocketrec_export.golden.set_proofs import add_set_proofs
 from pocketrec_export.items.apply_changes import apply_changes
 from pocketrec_export.items.changes import Changes, read_changes
 from pocketrec_export.items.content import add_items
@@ -120,7 +121,9 @@ def update_catalogue(
         }
         created = before.manifest.created_utc
         draft = Bundle(writer.manifest(**facts, created_utc=created), writer.blob_dir)
-        golden.add(writer, _answers(before, draft, force))
+        answered = _answers(before, draft, force)
+        golden.add(writer, answered)
+        add_set_proofs(writer, draft, answered.golden, answered.stages)
         for name, text in _card(before, facts["name"], changes, removed).items():
             writer.add(name, text, "card")
         manifest = writer.finish(**facts, created_utc=created)

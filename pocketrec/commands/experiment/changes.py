@@ -120,13 +120,21 @@ def ship(
     """End the experiment ID and give ARM to every device.
 
     A release of the arm becomes the newest of the channel, for 100% of the devices. Its rules,
-    weights, campaigns and flags apply until the experiment is stopped; put them into the next
-    release.
+    weights, campaigns, flags and model set apply until the experiment is stopped; put them into the
+    next release.
     """
-    from pocketrec_server.experiments import signing
+    from pocketrec_server.experiments import changes, signing
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
-    signing.ship(repo, signers, channel, experiment, arm, note)
+    after = changes.find(signing.ship(repo, signers, channel, experiment, arm, note), experiment)
+    winner = after.arm(arm)
+    if winner is not None and winner.models is not None:
+        click.echo(
+            f"{arm}: every app that reads model sets fetches set {winner.models}. To give its "
+            "ranker to all apps, export its run as the release's own, publish that, and then run: "
+            f"pocketrec experiment stop {experiment}",
+            err=True,
+        )
     table.say(repo, channel, as_json)
 
 

@@ -62,6 +62,7 @@ def start(
     percentage may change. Percentage and ramp stay unless FILE names them. A change of arms,
     shares, layer, segment or eligibility needs --new-salt.
     """
+    from pocketrec_bundle.settings.experiment_arms import OLDEST_FORMAT
     from pocketrec_server.experiments import signing
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
@@ -70,6 +71,12 @@ def start(
     after = signing.start(repo, signers, channel, plan, new_salt=new_salt, note=note)
     if before is not None:
         click.echo(table.difference(before, after), err=True)
+    if (format_ := signing.read_experiments(repo, channel).format) > OLDEST_FORMAT:
+        click.echo(
+            f"{channel}: its experiments are of format {format_}. Apps that only read format "
+            f"{OLDEST_FORMAT} take part in none of them; releases, kills and halts still work.",
+            err=True,
+        )
     table.say(repo, channel, as_json)
 
 

@@ -158,6 +158,7 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 def _arm(arm: dict[str, Any]) -> str:
     parts = [key for key in ("rules", "head_weights", "campaigns") if arm[key] is not None]
     parts += [f"release {arm['release'][:12]}"] if arm["release"] else []
+    parts += [f"models {arm['models']}"] if arm.get("models") else []
     parts += [f"{name}={value}" for name, value in arm["flags"].items()]
     changes = f" ({', '.join(parts)})" if parts else ""
     return f"{arm['name']} {arm['share'] * 100:g}%{changes}"

@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     help="Fit of the run. Export the evaluation fit to score a bundle on the test events, which the"
     " final fit has seen.  [default: final if the run has one]",
 )
+@click.option(
+    "--ranker",
+    "rankers",
+    multiple=True,
+    metavar="NAME=RUN",
+    help="Also pack the ranker of another run as model set NAME, for an arm of an experiment. The "
+    "runs must differ in [ranker] only. May be repeated.",
+)
 @click.option("--force", is_flag=True, help="Overwrite --out, and export even if a gate refuses.")
 @click.option("--all-variants", is_flag=True, help="Also pack model files that no target uses.")
 @click.option(
@@ -70,6 +78,7 @@ def command(
     campaigns: Path | None,
     name: str | None,
     fit: "Fit | None",
+    rankers: tuple[str, ...],
     force: bool,
     all_variants: bool,
     kit: str | None,
@@ -84,6 +93,9 @@ def command(
     its language, operators for a smaller runtime and a README.
     """
     run = run or run_option
+    of_sets = _by_name(rankers)
+    if of_sets and (kit or catalogue):
+        raise click.UsageError("--ranker is of a bundle of RUN; a catalogue update keeps its sets.")
     if kit is not None:
         if (run is None) == (base is None) or catalogue or campaigns or name or all_variants or fit:
             raise click.UsageError(
@@ -117,6 +129,7 @@ def command(
         campaigns=campaigns,
         name=name,
         fit=fit,
+        rankers=of_sets,
     )
     if report.baseline_gain:
         click.echo(report.baseline_gain, err=True)
@@ -125,6 +138,19 @@ def command(
         return
     click.echo(_told(report))
     print_next("device", "recommend", "--bundle", out, "--home", "phone", "--offline")
+
+
+def _by_name(rankers: tuple[str, ...]) -> dict[str, Path]:
+    """Return runs by the name of their model set."""
+    found: dict[str, Path] = {}
+    for text in rankers:
+        name, equals, run = text.partition("=")
+        if not (name and equals and run):
+            raise click.BadParameter(f"{text!r}: expected NAME=RUN.", param_hint="--ranker")
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice.", param_hint="--ranker")
+        found[name] = Path(run)
+    return found
 
 
 def _kit(
@@ -160,6 +186,14 @@ def _told(report: "ExportReport") -> str:
         f"{s.target:<9}{s.engine:<8}{s.user_tower:<12}{s.ranker:<11}{s.models_bytes:>9,}  {s.state}"
         for s in report.shipped
     ]
+    for one in report.sets:
+        lines.append(f"\nModel set {one.name}:")
+        lines += [
+            f"{s.target:<9}{s.engine:<8}{s.user_tower:<12}{s.ranker:<11}{s.models_bytes:>9,}  "
+            f"{s.state}"
+            for s in one.shipped
+        ]
+        lines += [f"Note: {one.note}"] if one.note else []
     sampled = [row for row in report.gates_of_shipped() if row.interval]
     lines.append(f"\nWhat was sampled, of the files that ship:\n{table(sampled)}")
     if report.golden_unmade:

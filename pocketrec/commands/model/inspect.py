@@ -24,6 +24,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
     """Verify each file of BUNDLE and print its content; exit code 1 if a check fails."""
     from pocketrec_bundle.golden.vectors import Golden
     from pocketrec_bundle.reader import open_bundle
+    from pocketrec_bundle.settings.model_sets import set_names, set_of
 
     opened = open_bundle(bundle)
     manifest, spec = opened.manifest, opened.spec
@@ -40,6 +41,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         "heads": dict(zip(spec.heads, spec.head_weights, strict=True)),
         **_objectives(opened.objectives),
         "golden_cases": len(Golden.of(opened).cases),
+        "model_sets": list(set_names(manifest)),
         "files": [
             {**e.meta, "name": e.name, "kind": e.kind, "bytes": e.bytes, "sha256": e.sha256}
             for e in manifest.files
@@ -55,6 +57,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
     for name, value in found.items():
         if name != "files":
             click.echo(f"{name:<16}{value:,}" if isinstance(value, int) else f"{name:<16}{value}")
+    in_set = {entry.name: set_of(entry) for entry in manifest.files}
     click.echo(f"\n{'file':<34}{'bytes':>11}  facts")
     for file in found["files"]:
         error = file.get("max_abs_error")
@@ -63,7 +66,8 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
             if error is not None
             else ""
         )
-        marks = [f"for {file['targets']}"] if file.get("targets") else []
+        marks = [f"model set {in_set[file['name']]}"] if in_set[file["name"]] else []
+        marks += [f"for {file['targets']}"] if file.get("targets") else []
         marks += [mark for mark in ("default", "forced") if file.get(mark)]
         if "stopped_by" in file:
             marks.append(f"training stopped by {file['stopped_by']}")

@@ -28,6 +28,7 @@ def command(bundle: Path, as_json: bool) -> None:
             numbers = f"{row.max_error:>10.1e}{row.mean_error:>10.1e}{row.overlap:>9.4f}"
             numbers += f"{row.rank_correlation:>12.6f}{row.ms:>8.2f}"
             default = ", default" if row.default else ""
+            default += f", set {row.set}" if row.set else ""
             click.echo(
                 f"{row.model:<12}{row.engine:<8}{row.variant:<9}{row.bytes:>10,}"
                 f"{numbers if row.status == 'ok' else ' ' * len(heads)}  "
@@ -38,6 +39,6 @@ def command(bundle: Path, as_json: bool) -> None:
             click.echo(f"{told}: {'passed' if slates.passed else slates.note or 'failed'}")
             for stage in slates.stages:
                 share = f"{stage.of_tolerance:.2g} of the tolerance"
-                click.echo(f"  {stage.stage:<22}{share:<26}{stage.note or 'passed'}")
+                click.echo(f"  {stage.stage:<21} {share:<26}{stage.note or 'passed'}")
     if not found.passed:
         click.get_current_context().exit(3)

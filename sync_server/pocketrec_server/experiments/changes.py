@@ -283,7 +283,7 @@ def _check_targets(others: tuple[Experiment, ...], planned: Experiment, now_utc:
 
 
 def _set_by(experiment: Experiment) -> set[str]:
-    parts = ("release", "rules", "head_weights", "campaigns")
+    parts = ("release", "rules", "head_weights", "campaigns", "models")
     found = {part for part in parts for arm in experiment.arms if getattr(arm, part) is not None}
     return found | {f"flag {name}" for arm in experiment.arms for name in arm.flags}
 

@@ -1,11 +1,12 @@
 """Check the arms of an experiment against the channel's releases, before anything is signed."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.features import FeatureSpec
-from pocketrec_bundle.manifest import FileEntry
+from pocketrec_bundle.manifest import FileEntry, Manifest
 from pocketrec_bundle.objectives import Objectives
 from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
 from pocketrec_bundle.reader import OBJECTIVES_SINCE, verify_file
@@ -13,6 +14,7 @@ from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm, weights_of
 from pocketrec_bundle.settings.halts import Halts
+from pocketrec_bundle.settings.model_sets import is_ranker, set_files, set_names
 from pocketrec_bundle.settings.rollout import ACTIVE, RolloutPolicy, Stage
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_server.errors import RepositoryInvalidError
@@ -26,8 +28,8 @@ _SPEC = "feature_spec.json"
 def check_arms(repo: Path, channel: Channel, experiment: Experiment, halts: Halts) -> None:
     """Refuse arms that no device could use.
 
-    Rules, head weights and campaigns have to fit the arm's release; without one, every release that
-    the channel offers.
+    Rules, head weights, campaigns and model sets have to fit the arm's release; without one, every
+    release that the channel offers.
 
     Raises:
         InputError: a release is not offered, or it lacks what an arm names.
@@ -42,8 +44,29 @@ def check_arms(repo: Path, channel: Channel, experiment: Experiment, halts: Halt
             stages = [_named(where, policy, arm.release, halts)]
         elif not live:
             raise InputError(f"{where}: the channel {policy.channel} offers no release.")
-        for stage in stages if _overrides(arm) else ():
+        _check_stages(repo, channel, where, arm, stages)
+
+
+def check_winner(repo: Path, channel: Channel, experiment: Experiment, halts: Halts) -> None:
+    """Refuse a shipped arm that does not fit a release that the channel offers.
+
+    Raises the errors of `check_arms`.
+    """
+    for arm in experiment.arms:
+        if arm.name == experiment.winner:
+            stages = [stage for stage in offered(channel.policy()) if is_live(stage, halts)]
+            where = f"{experiment.id}, shipped arm {arm.name}"
+            _check_stages(repo, channel, where, arm, stages)
+
+
+def _check_stages(
+    repo: Path, channel: Channel, where: str, arm: Arm, stages: Iterable[Stage]
+) -> None:
+    for stage in stages:
+        if _overrides(arm):
             _check_fit(where, arm, stage, *_heads_of(repo, channel, stage))
+        if arm.models is not None:
+            _check_set(where, arm.models, stage, channel.manifest(stage))
 
 
 def is_live(stage: Stage, halts: Halts) -> bool:
@@ -75,6 +98,18 @@ def _named(where: str, policy: RolloutPolicy, manifest: str, halts: Halts) -> St
             f"{where}: release {stage.name} is {state}, so no device would install it."
         )
     return stage
+
+
+def _check_set(where: str, name: str, stage: Stage, manifest: Manifest) -> None:
+    """Refuse a release without a ranker of the set for each engine of its own rankers."""
+    own = sorted({str(e.meta.get("engine")) for e in manifest.files if is_ranker(e)})
+    lacking = [engine for engine in own if not set_files(manifest, name, engine)]
+    if lacking or not own:
+        has = ", ".join(set_names(manifest)) or "none"
+        raise InputError(
+            f"{where}: release {stage.name} has no model set {name} for {' and '.join(lacking)}; "
+            f"its model sets: {has}. Export it with --ranker {name}=RUN, and publish it to 100%."
+        )
 
 
 def _check_fit(

@@ -28,6 +28,7 @@ _ELIGIBLE: dict[str, Any] = {"app": {}, "device_classes": [], "users": "all"}
 _APP: dict[str, Any] = {"least": None, "below": None}
 _ARM: dict[str, Any] = {
     "release": None,
+    "models": None,
     "rules": None,
     "head_weights": None,
     "campaigns": None,
@@ -72,7 +73,6 @@ def completed(
         _check_end(name, until, now_utc)
     state = {"salt": salt, "state": RUNNING, "winner": None}
     try:
-        arms = [{"models": None} | arm for arm in arms]
         return experiment_of("experiment", value | {"eligible": eligible, "arms": arms} | state)
     except BundleInvalidError as err:
         raise InputError(str(err)) from err

@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiment import SHIPPED, Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_server.experiments import changes
-from pocketrec_server.experiments.checks import check_arms, is_live, why_unusable
+from pocketrec_server.experiments.checks import (
+    check_arms,
+    check_winner,
+    is_live,
+    why_unusable,
+)
 from pocketrec_server.experiments.facts import change_of
 from pocketrec_server.experiments.plan import check_times, completed
 from pocketrec_server.repository import deltas, state
@@ -42,7 +47,7 @@ def read_experiments(repo: Path, channel: str) -> Experiments:
 
 
 def misfits(repo: Path, channel: str) -> list[str]:
-    """Return why arms of open experiments do not fit the releases that the channel offers now.
+    """Return why arms, open or shipped, do not fit the releases that the channel offers now.
 
     A publish calls it: devices of such an arm answer as control, and report a fault.
 
@@ -51,9 +56,11 @@ def misfits(repo: Path, channel: str) -> list[str]:
     current = state.load(repo)
     place, found = Channel(repo, current, channel), []
     for one in place.experiments().experiments:
-        if one.runs(max(time.time(), one.from_utc)):
+        is_open = one.runs(max(time.time(), one.from_utc))
+        if is_open or one.state == SHIPPED:
+            check = check_arms if is_open else check_winner
             try:
-                check_arms(repo, place, one, halts_in(repo, current, channel))
+                check(repo, place, one, halts_in(repo, current, channel))
             except InputError as err:
                 found.append(str(err))
     return found

@@ -1,6 +1,7 @@
 """Check a bundle before publishing: devices can use it, and its data is not older."""
 
 from pocketrec_bundle.errors import BundleInvalidError, InputError
+from pocketrec_bundle.golden.set_proof import check_sets
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.manifest import Manifest
 from pocketrec_bundle.reader import Bundle
@@ -16,8 +17,8 @@ def check_answers(bundle: Bundle) -> None:
     it.
 
     Raises:
-        BundleInvalidError: no engine has both models, an engine has only one of them, or the bundle
-            has no golden request.
+        BundleInvalidError: no engine has both models, an engine has only one of them, the bundle
+            has no golden request, or a model set lacks its proof or a ranker for an engine.
     """
     manifest = bundle.manifest
     complete = False
@@ -34,7 +35,9 @@ def check_answers(bundle: Bundle) -> None:
             f"{manifest.name}: has no models, so no device could compute a slate. Expected "
             f"{' and '.join(_MODELS)} for {' or '.join(_ENGINES)}. Export it again."
         )
-    if not Golden.of(bundle).cases:
+    n_cases = len(Golden.of(bundle).cases)
+    check_sets(bundle, n_cases)
+    if not n_cases:
         raise BundleInvalidError(
             f"{manifest.name}: golden.json has no case, so no device could run the self-test. "
             "Export it again."

@@ -88,3 +88,17 @@ def phone(tmp_path, tiny_release):
     made = Phone(tmp_path / "phone", tiny_release)
     yield made
     made.device.close()
+
+
+@pytest.fixture
+def phone_of(tmp_path):
+    """Return a function that makes a phone that answers from a bundle folder."""
+    phones = []
+
+    def make(bundle: Path, home: str = "phone") -> Phone:
+        phones.append(Phone(tmp_path / home, bundle))
+        return phones[-1]
+
+    yield make
+    for one in phones:
+        one.device.close()

@@ -65,9 +65,9 @@ def test_settings_are_checked_once_for_a_release_however_often_it_is_opened(
     phone.has(experiment(treatment={"rules": NO_RULES}))
     checked = []
 
-    def count(assigned, bundle):
+    def count(assigned, bundle, load_set):
         checked.append(bundle.sha256)
-        return overrides_of(assigned, bundle)
+        return overrides_of(assigned, bundle, load_set)
 
     monkeypatch.setattr(device_experiments, "overrides_of", count)
     for _ in range(3):

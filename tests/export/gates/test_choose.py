@@ -97,6 +97,18 @@ def test_the_smallest_pair_ships_where_all_pass():
     assert choose("ios", Target(engine="litert"), files(), Figures()).engine == "litert"
 
 
+def test_a_ranker_of_a_model_set_is_chosen_beside_the_tower_that_ships():
+    tower = file("user_tower", "fp16")
+    found = choose("android", Target(), files(), Figures(), tower)
+    assert chosen(found) == ("fp16", "dynamic", True)
+    off = [replace(one, rank_correlation=0.1) if one.model == "ranker" else one for one in files()]
+    refused = choose("android", Target(), off, Figures(), tower)
+    assert chosen(refused) == ("fp16", "fp32", False)
+    assert {(row.model, row.check) for row in refused.rows if not row.passed} == {
+        ("ranker", "rank correlation")
+    }
+
+
 @pytest.mark.parametrize(
     "fault", [{"cosine": 0.99}, {"overlap": 0.98}, {"note": "not finite on: zeros"}]
 )

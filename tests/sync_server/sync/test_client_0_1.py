@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.settings.experiment import PAUSED
 from pocketrec_bundle.settings.experiment_arms import Guardrail
+from pocketrec_bundle.settings.model_sets import set_files
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_server.experiments import signing
 from pocketrec_server.halting.release_limits import change_guardrails
 from pocketrec_server.repository import blobs, state
-from pocketrec_server.repository.publish import halt, refresh
+from pocketrec_server.repository.publish import halt, publish, refresh
 
 PATH = "channels/stable/experiments.json"
 OTHERS = ("experiments", "guardrails")
@@ -141,3 +143,18 @@ def test_the_policy_of_a_channel_with_experiments_has_the_keys_of_version_0_1(si
         "most_failures",
     }
     assert set(value["sync"]) == {"unmetered", "charging", "quiet_hours", "every_s", "spread_s"}
+
+
+def test_an_app_of_version_0_1_0_fetches_no_ranker_of_a_model_set(site, old_sync, two_rankers):
+    """It installs the release all the same, and keeps it while an arm names the set."""
+    publish(two_rankers, site.repo, site.signers, "stable", percent=100)
+    assert old_sync()[:2] == ("updated", "2")
+    manifest = parse_manifest((two_rankers / "manifest.json").read_bytes())
+    (entry,) = set_files(manifest, "against", "onnx")
+    own = manifest.entry("models/ranker.onnx.fp32")
+    files = PhoneHome(site.folder / "phone").store / "files"
+    assert (files / own.sha256).exists() and not (files / entry.sha256).exists()
+    assert not any(entry.sha256 in path for path in site.asked)
+    site.start({"models": "against"})
+    assert old_sync()[:2] == ("current", "2")
+    assert not (files / entry.sha256).exists()

@@ -142,6 +142,7 @@ def _differs(arm: Arm, channel: str) -> str:
     weights = arm.head_weights or {}
     parts = [
         f"release {name_of(services().repo, channel, arm.release)}" if arm.release else "",
+        f"model set {arm.models}" if arm.models else "",
         _rules(arm),
         ", ".join(f"weight {head} {value:g}" for head, value in weights.items()),
         "campaigns" if arm.campaigns is not None else "",
