@@ -24,6 +24,7 @@ def publish(
     deltas: int = KEEP,
     name: str | None = None,
     older: bool = False,
+    app_least: str | None = None,
     self_test: bool = True,
     note: Note = NOBODY,
     warn: Callable[[str], None] = lambda _: None,
@@ -44,6 +45,8 @@ def publish(
         deltas: number of previous releases from which deltas are made; 0 makes no deltas.
         name: name of the release. The default is the name in the bundle.
         older: publish the release even if its data ends before the data of the newest release.
+        app_least: minimum version of the app, such as "2.10". A release of bundle format 3 needs
+            one, or gets that of the channel's newest release that has one.
         self_test: run the models and the golden requests first, on the runtimes of this machine
             (extra `edge` or `onnx`). False: on a machine without a runtime, after
             `pocketrec verify` elsewhere.
@@ -56,8 +59,8 @@ def publish(
         SelfTestRefusedError: the models or the golden requests fail. The repository is unchanged.
         EngineError: this machine has no runtime for any model of the bundle.
         BundleInvalidError: the bundle fails its checks, or no device could use it.
-        InputError: the channel is unknown, the name is invalid or taken, the release is halted, or
-            its data is older.
+        InputError: the channel is unknown, the name is invalid or taken, the release is halted, its
+            data is older, or it is of bundle format 3 and no minimum version of the app is named.
         KeysInvalidError: keys that have to sign are missing.
         RepositoryInvalidError: the repository is missing, the keys are not its own, or another
             publish is running.
@@ -85,6 +88,7 @@ def publish(
         keep=deltas,
         name=name,
         older=older,
+        app_least=app_least,
         note=note,
         tell=tell,
     )

@@ -18,7 +18,7 @@ from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.items.audience import NAMES_FILE, Audience, OpenAudience, audience_files
 from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
 from pocketrec_bundle.items.items import ItemArrays
-from pocketrec_bundle.manifest import FORMAT_VERSION, Manifest
+from pocketrec_bundle.manifest import USUAL_VERSION, Manifest
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.versions import item_files
@@ -106,7 +106,7 @@ def write_drawn_release(
         "items/neighbours": rng.integers(0, n, near).astype(np.int32),
         "items/neighbour_weights": rng.integers(-127, 128, near).astype(np.int8),
         "items/neighbour_scales": rng.uniform(0.001, 0.01, (n,)).astype(np.float32),
-        **item_files(FORMAT_VERSION, columns, base),
+        **item_files(USUAL_VERSION, columns, base),
     }
     region_names, audience = audience_files(
         Audience(regions=[()] * n, age_ratings=np.zeros(n, np.uint8)), OpenAudience(), None

@@ -20,8 +20,13 @@ from pocketrec_bundle.encoding.strict_json import (
 )
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 
-OLDEST_VERSION, FORMAT_VERSION = 1, 2
-"""Oldest and newest format version that is read and written (FORMAT.md, "Versions")."""
+OLDEST_VERSION, USUAL_VERSION, FORMAT_VERSION = 1, 2, 3
+"""Oldest, usual and newest format version that is read and written (FORMAT.md, "Versions").
+
+A release is of the newest one only if it needs it: older apps do not read it.
+"""
+FIRST_CLIENTS = {1: "0.1.0", 2: "0.1.0", 3: "0.2.0"}
+"""First version of the PocketRec client that reads each format version."""
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 4096
 MAX_FILE_BYTES = 4 << 30
@@ -82,7 +87,7 @@ class Manifest:
     recipe_name: str
     created_utc: int
     files: tuple[FileEntry, ...]
-    format_version: int = FORMAT_VERSION
+    format_version: int = USUAL_VERSION
 
     def entry(self, name: str) -> FileEntry:
         """Return the entry of a logical name.

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared.fitted import FittedFeatures
+from pocketrec_bundle.declared.item_features import ItemFeatures
 from pocketrec_bundle.encoding.columns import Column
 from pocketrec_bundle.encoding.sparse_rows import values_at
 from pocketrec_bundle.features import MISSING, FeatureSpec, History, Ints
@@ -33,11 +35,34 @@ class ItemColumns:
         categories: integer [N, K], codes; 0 is padding.
         numeric: float32 [N, M], in the order of the spec's `numeric`; -1 is unknown.
         neighbours: None if the spec has no neighbours.
+        declared: declared features that `numeric` does not hold; None if there are none.
     """
 
     categories: Column
     numeric: Column
     neighbours: Neighbours | None = None
+    declared: ItemFeatures | None = None
+
+    @property
+    def typed_features(self) -> FittedFeatures:
+        """The features of `declared`."""
+        return FittedFeatures() if self.declared is None else self.declared.features
+
+    def of_rows(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the ranker's inputs that an item has by itself.
+
+        Args:
+            rows: integer [n].
+
+        Returns:
+            item_categories: int32 [n, K]; item_numeric: float32 [n, M]; of declared features the
+            inputs of `ItemFeatures.inputs`.
+        """
+        return {
+            "item_categories": np.asarray(self.categories[rows], np.int32),
+            "item_numeric": np.asarray(self.numeric[rows], np.float32),
+            **({} if self.declared is None else self.declared.inputs(rows)),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +103,7 @@ def ranker_features(
     return {
         "user_vector": request.user_vector,
         "item_vectors": item_vectors,
-        "item_categories": np.asarray(items.categories[rows], np.int32),
-        "item_numeric": np.asarray(items.numeric[rows], np.float32),
+        **items.of_rows(rows),
         "context": context_vector(spec, items, request.history, request.now_utc),
         "pair": pair_columns(spec, items, request, rows, item_vectors),
     }

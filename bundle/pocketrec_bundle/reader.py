@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared.fitted import FILE as FEATURES_FILE
+from pocketrec_bundle.declared.fitted import FittedFeatures
+from pocketrec_bundle.declared.item_features import ItemFeatures, open_item_features
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.encoding.array_checks import (
     expect_below,
@@ -52,6 +55,8 @@ COHORTS_SINCE = 2
 """The format version from which a reader looks for the cohort lists."""
 OBJECTIVES_SINCE = 3
 """The format version from which a reader looks for `objectives.json`."""
+FEATURES_SINCE = 3
+"""The format version from which a reader looks for `features.json`."""
 _NOTHING: Mapping[str, BundleInvalidError] = MappingProxyType({})
 
 
@@ -65,6 +70,8 @@ class Bundle:
         rules: its rules; None: the policy decides alone.
         campaigns: its campaigns.
         objectives: what its heads mean, with the formula; None: the head weights decide.
+        features: its declared features that models read beside the columns of the spec.
+        item_features: their values; None: it has none.
         cohorts: its cohort lists; None: it has none.
         audience: regions and age ratings of its items.
         item_count: number of items, N.
@@ -90,12 +97,16 @@ class Bundle:
         self.rules = self._read_rules()
         self.campaigns = self._read_campaigns()
         self.objectives = self._read_objectives()
+        self.features = self._read_features()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
         self.cohorts = self._read_cohorts()
         offsets = self.array("index/offsets")
         self._items = open_items(manifest.format_version, self, self.spec, offsets)
         self.audience = open_audience(manifest.format_version, self, self.item_count)
+        self.item_features: ItemFeatures | None = None
+        if self.features.items:
+            self.item_features = open_item_features(self.features, self, self.item_count)
         self._id_at = lru_cache(REMEMBERED_IDS)(self._items.ids.at)
         self._row_of = lru_cache(REMEMBERED_IDS)(self._items.ids.row_of)
         self._catalogue: Catalogue | None = None
@@ -211,6 +222,20 @@ class Bundle:
         return Objectives.from_json(
             self.json(OBJECTIVES_FILE), spec.heads, spec.numeric, spec.event_types
         )
+
+    def _read_features(self) -> FittedFeatures:
+        if self.manifest.format_version < FEATURES_SINCE or not self.lists(FEATURES_FILE):
+            return FittedFeatures()
+        features = FittedFeatures.from_json(self.json(FEATURES_FILE))
+        if twice := {one.name for one in features.items} & {*self.spec.numeric}:
+            raise BundleInvalidError(
+                f"{FEATURES_FILE}: {sorted(twice)} are numeric columns too", code="features_value"
+            )
+        if unread := [one.name for one in features.items if not one.feature.ranker]:
+            raise BundleInvalidError(
+                f"{FEATURES_FILE}: no model reads {unread}", code="features_value"
+            )
+        return features
 
     def _read_cohorts(self) -> Cohorts | None:
         """Return the cohort lists, if the release has any."""

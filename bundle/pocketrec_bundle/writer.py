@@ -18,6 +18,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import (
     FORMAT_VERSION,
     OLDEST_VERSION,
+    USUAL_VERSION,
     FileEntry,
     Manifest,
     Meta,
@@ -33,14 +34,14 @@ class BundleWriter:
     """
 
     def __init__(
-        self, out: Path, *, force: bool = False, format_version: int = FORMAT_VERSION
+        self, out: Path, *, force: bool = False, format_version: int = USUAL_VERSION
     ) -> None:
         """Start a bundle at `out`.
 
         Args:
             out: the bundle folder.
             force: replace an existing bundle.
-            format_version: 1 for apps that do not read 2.
+            format_version: 1 for apps that do not read 2; 3 for features that 2 cannot hold.
 
         Raises:
             InputError: `out` exists and `force` is not set, or the version is unknown.
@@ -83,7 +84,7 @@ class BundleWriter:
         if kind == "json" and len(data) > MAX_JSON_BYTES:
             raise InputError(
                 f"{name}: {len(data)} bytes, and a device reads at most {MAX_JSON_BYTES}. "
-                "Use fewer golden cases (export.golden_cases) or categories."
+                "Use fewer golden cases (export.golden_cases), categories or names (vocabulary)."
             )
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._folder / "files" / sha256

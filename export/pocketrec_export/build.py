@@ -12,7 +12,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.release_name import check_release_name
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_export import card
-from pocketrec_export.draft import add_content
+from pocketrec_export.draft import add_content, release_version
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.gates import choose as gates
 from pocketrec_export.gates.checks import Measures
@@ -68,7 +68,8 @@ def export_bundle(
         ConversionFailedError: a model cannot be converted to fp32.
         RunInvalidError: the run is incomplete, or has no final fit and `fit` asks for it.
         InputError: `out` exists, the run has objectives or a formula, the name or the campaigns
-            are invalid, or a run of `rankers` differs from `run` in more than its ranker.
+            are invalid, a run of `rankers` differs from `run` in more than its ranker, or the
+            recipe asks for a format version that cannot hold its features.
 
     Example:
         >>> report = export_bundle(run=Path("run"), out=Path("release"), name="shop-1")
@@ -83,12 +84,12 @@ def export_bundle(
     recipe = evaluation.recipe
     if evaluation.objectives is not None:
         raise InputError(
-            f"{run}: the run has objectives or a formula, which need bundle format 3, and this "
-            "version writes formats 1 and 2. Evaluate the run, or train without [[objectives]] and "
+            f"{run}: the run has objectives or a formula, which this version does not write into a "
+            "release. Evaluate the run, or train without [[objectives]] and "
             "ranker.formula to export."
         )
     told = checked_gain(recipe, run, force=force)
-    version = recipe.export.format_version
+    version = release_version(evaluation)
     with BundleWriter(out, force=force, format_version=version) as writer:
         log = load_dataset(recipe, run)
         fitted = load_trained(run, fit=fit) if fit == "final" else evaluation
@@ -133,7 +134,7 @@ def export_bundle(
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(answered.golden.cases),
             golden_left_out=answered.left_out,
-            golden_unmade=list(answered.edges.unmade),
+            golden_unmade=answered.unmade,
             baseline_gain=told,
             fit=fit,
             sets=[built.report() for built in sets],

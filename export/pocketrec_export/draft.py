@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.manifest import FORMAT_VERSION, USUAL_VERSION
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.settings.rules import FILE as RULES_FILE
@@ -17,10 +19,29 @@ from pocketrec_export.rules import release_rules
 from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.data.features.columns import release_popularity
+from pocketrec_training.data.features.released import encoded_items
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.trained import TrainedRun
 
 PROBE_USERS = 200
+
+
+def release_version(trained: TrainedRun) -> int:
+    """Return the format version of a run's release: the recipe's, or 3 if it needs that one.
+
+    Raises:
+        InputError: the recipe asks for version 1, which cannot hold what it declares.
+    """
+    wanted, typed = trained.recipe.export.format_version, trained.typed.items
+    if not typed:
+        return wanted
+    if wanted < USUAL_VERSION:
+        names = ", ".join(one.name for one in typed)
+        raise InputError(
+            f"export.format_version = {wanted} cannot hold the features {names}, which need bundle "
+            "format 3. Remove ranker = true from them, or remove export.format_version."
+        )
+    return FORMAT_VERSION
 
 
 def add_content(
@@ -39,7 +60,17 @@ def add_content(
     probes = _probes(trained, data, index)
     available = np.ones(len(trained.items), np.bool_)
     popularity = release_popularity(spec, data)
-    add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
+    add_items(
+        writer,
+        spec,
+        trained.items,
+        index,
+        popularity,
+        available,
+        trained.neighbours,
+        typed=trained.typed,
+        encoded=encoded_items(trained.typed, trained.items),
+    )
     writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
     writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
     rules = release_rules(recipe.rerank, popularity[:, 0])

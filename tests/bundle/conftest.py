@@ -13,7 +13,7 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
 from pocketrec_bundle.items.items import ItemArrays
-from pocketrec_bundle.manifest import FORMAT_VERSION
+from pocketrec_bundle.manifest import USUAL_VERSION
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.versions import item_files
 from pocketrec_bundle.writer import BundleWriter
@@ -39,7 +39,7 @@ def spec() -> FeatureSpec:
 def make_bundle(spec: FeatureSpec, tmp_path: Path):
     """Return a function that writes a five-item bundle without models and returns its folder."""
 
-    def make(name: str = "five", *, title: str = "T", version: int = FORMAT_VERSION) -> Path:
+    def make(name: str = "five", *, title: str = "T", version: int = USUAL_VERSION) -> Path:
         rng = np.random.default_rng(5)
         n = len(IDS)
         offsets = np.array([0, 2, n], np.int32)

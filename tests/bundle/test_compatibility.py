@@ -117,10 +117,10 @@ def test_files_of_other_names_and_kinds_change_nothing(copy, kept, resign, edit_
 
 
 @VERSIONS
-@pytest.mark.parametrize("version", [0, 3, 2**63, 1.0, "1", True, None])
+@pytest.mark.parametrize("version", [0, 4, 2**63, 1.0, "1", True, None])
 def test_another_format_version_says_to_update_the_app(copy, edit_manifest, version):
     edit_manifest(copy, lambda manifest: manifest.update(format_version=version, new_key={}))
-    with pytest.raises(BundleInvalidError, match=r"format version .*knows 1 to 2\. Update the app"):
+    with pytest.raises(BundleInvalidError, match=r"format version .*knows 1 to 3\. Update the app"):
         open_bundle(copy)
 
 

@@ -60,7 +60,7 @@ def test_a_manifest_or_array_of_a_later_version_is_too_new(make_bundle, resign, 
     resign(folder, {"items/popular": newer_array()})
     with pytest.raises(BundleTooNewError):
         open_bundle(folder)
-    edit_manifest(folder, lambda manifest: manifest.update(format_version=3, files={}))
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=4, files={}))
     with pytest.raises(BundleTooNewError, match="Update the app"):
         open_bundle(folder)
 

@@ -3,11 +3,15 @@
 import lzma
 import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
 
 from pocketrec_bundle.candidates import merged
+from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
+from pocketrec_bundle.declared.encoded import Encoded, encoded_vectors
+from pocketrec_bundle.declared.write import feature_files, in_memory
 from pocketrec_bundle.encoding.arrays import HEADER_BYTES, encode_array, parse_header
 from pocketrec_bundle.encoding.cell_order import CellOrder
 from pocketrec_bundle.encoding.delta import COPY, DIFFERENCE, apply_delta
@@ -229,3 +233,57 @@ def test_the_device_of_the_example_has_this_place_in_a_release(page):
     u = bucket(bytes.fromhex(shown[1]), shown[2])
     assert f"{u:.12f}" == shown[3]
     assert int(shown[5]) / 100 <= u < int(shown[4]) / 100
+
+
+def test_the_example_of_item_features_is_what_a_ranker_reads(page):
+    text = section(page, "### Item features")
+    (crc,) = re.findall(r"CRC-32 of `zed` is (\d+)", text)
+    assert int(crc) == zlib.crc32(b"zed")
+    brand = FittedFeature(
+        name="brand",
+        feature=Feature(kind="category", hash_buckets=2, ranker=True),
+        names=("acme", "bolt"),
+    )
+    items = (
+        brand,
+        FittedFeature(name="margin", feature=Feature(kind="number", ranker=True)),
+        FittedFeature(name="image", feature=Feature(kind="vector", length=2, ranker=True)),
+    )
+    rows = table(
+        text, "row", "brand", "margin", "`items/features`", "`item_codes`", "`item_numbers`"
+    )
+    rows *= 4  # so that a table pays
+    values = {
+        "brand": Encoded(
+            brand.codes([() if each[1] == "unknown" else (each[1],) for each in rows])
+        ),
+        "margin": Encoded(
+            np.array([np.nan if each[2] == "unknown" else float(each[2]) for each in rows], "f4")
+        ),
+        "image": encoded_vectors(np.ones((len(rows), 2), np.float32)),
+    }
+    features, arrays = feature_files(FittedFeatures(items=items), values, _TableOfThePage())
+    assert f"`record` = `{list(features.record)}`" in text.replace("\n", " ")
+    assert arrays["items/feature.1.values"].tolist() == [-3, 0, 4]
+    assert arrays["items/feature.1.known"].tobytes().hex() == "05"
+    assert [bytes(one).hex() for one in arrays["items/features"]] == [each[3] for each in rows]
+    found = in_memory(FittedFeatures(items=items), values, len(rows)).inputs(np.arange(len(rows)))
+    assert found["item_codes"].tolist() == [[int(each[4])] for each in rows]
+    assert found["item_numbers"].tolist() == [numbers(each[5]) for each in rows]
+    assert found["item_embeddings"].shape == (len(rows), 2)
+
+
+class _TableOfThePage:
+    """A previous release, whose table the example's release has too."""
+
+    def __init__(self):
+        self.arrays = {
+            "items/feature.1.values": np.array([-3, 0, 4], np.float32),
+            "items/feature.1.known": np.array([5], np.uint8),
+        }
+
+    def array(self, name):
+        return self.arrays[name]
+
+    def lists(self, name):
+        return name in self.arrays

@@ -2,14 +2,27 @@
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from pocketrec_bundle.declared.feature import (
+    MAX_BUCKETS,
+    MAX_EMBEDDING,
+    MAX_FEATURES,
+    MAX_LENGTH,
+    MAX_NAMES,
+    MAX_RANKER_LENGTH,
+    Feature,
+    Kind,
+)
+from pocketrec_bundle.declared.fitted import MAX_WORD
+from pocketrec_bundle.encoding.bit_records import MAX_BITS
 from pocketrec_bundle.encoding.sorted_ids import MAX_BLOCK, MAX_SHARED
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import (
     CONTEXT,
+    MAX_VOCABULARY,
     NEIGHBOUR_PAIR,
     NUMERIC,
     PAIR,
@@ -38,7 +51,9 @@ from pocketrec_bundle.settings.rules import (
     NUMBERS,
 )
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+from pocketrec_export.conformance.tiny_features import FEATURES
 
+DECLARED = {"features.json", "golden_features.json"}
 NEW = {"rules.json", "campaigns.json", "regions.json", CODES_FILE, ROWS_FILE}
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
 
@@ -107,21 +122,53 @@ def names(page: str, heading: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([\w/.<>]+)`", cell)}
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, version):
     written = {file.name for file in write_tiny_bundle(tmp_path / "b", version).files}
     written = {re.sub(r"\.(codes|values)$", "", name) for name in written}
-    written = {re.sub(r"numeric\.\d", "numeric.<m>", name) for name in written}
+    written = {re.sub(r"(numeric|feature)\.\d", r"\1.<m>", name) for name in written}
+    written = {re.sub(r"^(items/feature\.<m>)$", r"\1.values", name) for name in written}
     common = {name for name in names(page, "Files") if not name.startswith("models/")}
-    stated = common | names(page, f"Items, version {version}")
+    stated = common | names(page, f"Items, version {min(version, 2)}")
     optional = {"model_card.md", "model_card.json"} | (NEW if version == 1 else set())
+    if version < 3:
+        optional |= DECLARED
+    else:
+        stated |= {name for name in names(page, "Item features") if name.startswith("items/")}
     assert written - optional == stated - optional
-    assert names(page, f"Items, version {version}") & names(
-        page, f"Items, version {3 - version}"
-    ) <= {
-        "index/scales",
-        "items/categories",
+
+
+def test_the_item_files_of_versions_1_and_2_differ(page):
+    both = names(page, "Items, version 1") & names(page, "Items, version 2")
+    assert both <= {"index/scales", "items/categories"}
+
+
+def test_stated_bounds_of_declared_features_are_the_reader_s(page):
+    section = page.partition("\n### features.json\n")[2].partition("\n### ")[0]
+    for stated in (
+        f"a list of at most {MAX_FEATURES} features",
+        f"a list of integers 0..{MAX_BITS}",
+        f"texts of 1..{MAX_WORD} characters",
+        f"integers 0..{MAX_VOCABULARY}, at most {MAX_VOCABULARY} together",
+        f"integer 1..{MAX_NAMES} | codes of a row",
+        f"integer 1..{MAX_LENGTH} of a vector",
+        f"integer 1..{MAX_EMBEDDING} |",
+        f"integer 1..{MAX_BUCKETS}; at most {MAX_BUCKETS + 1} rising numbers",
+        f"together are at most {MAX_RANKER_LENGTH}",
+    ):
+        assert stated in section, stated
+    keys = {
+        key
+        for line in re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", line)
     }
+    written = FEATURES.to_json()
+    assert keys == written.keys() | written["items"][0].keys()
+    usual = Feature(kind="number")
+    for option in ("vocabulary", "hash_buckets", "most", "length", "embedding", "buckets"):
+        assert f"`{option}` {getattr(usual, option)}" in section
+    kinds = re.findall(r"`(\w+)`", re.findall(r"\| `kind` \| (.+?) \|", section)[0])
+    assert kinds == [*get_args(Kind)]
 
 
 def test_stated_rules_and_bounds_of_their_settings_are_the_reader_s(page, spec):

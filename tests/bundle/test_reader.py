@@ -98,7 +98,7 @@ def test_missing_truncated_and_swapped_files_are_refused(make_bundle):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format_version=3), "version"),
+        (lambda m: m.update(format_version=4), "version"),
         (lambda m: m.update(extra=1), "keys"),
         (lambda m: m.update(files=[]), "files"),
         (lambda m: m["files"].reverse(), "sorted"),
@@ -336,5 +336,5 @@ def test_an_id_that_is_no_text_is_found_nowhere(make_bundle, version):
 
 
 def test_a_version_that_there_is_not_is_not_written(tmp_path):
-    with pytest.raises(InputError, match="format version 3"):
-        BundleWriter(tmp_path / "b", format_version=3)
+    with pytest.raises(InputError, match="format version 4"):
+        BundleWriter(tmp_path / "b", format_version=4)

@@ -11,7 +11,7 @@ from pocketrec_bundle.encoding.arrays import encode_array
 from pocketrec_bundle.features import FeatureSpec, History
 from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
 from pocketrec_bundle.items.items import ItemArrays
-from pocketrec_bundle.manifest import FORMAT_VERSION
+from pocketrec_bundle.manifest import USUAL_VERSION
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.versions import item_files
@@ -67,7 +67,7 @@ def write_release(
         "index/offsets": index.offsets,
         "index/rows": index.rows,
         "items/popular": np.arange(20, dtype=np.int32),
-        **item_files(FORMAT_VERSION, items),
+        **item_files(USUAL_VERSION, items),
     }
     policy = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=2, candidates=50)
     write_catalogue(

@@ -27,7 +27,9 @@ RECIPE = parse_recipe(
                 "brand": {"column": "Brand", "kind": "category", "hash_buckets": 2},
                 "stock": {"kind": "number", "log": True, "buckets": 4, "ranker": True},
                 "is_new": {"kind": "flag", "missing": 0},
-                "image": {"kind": "vector", "length": 3},
+                "image": {"kind": "vector", "length": 3, "ranker": True},
+                "margin": {"kind": "number", "buckets": 4, "ranker": True},
+                "maker": {"column": "Brand", "kind": "category", "embedding": 3, "ranker": True},
             }
         },
         "retrieval": {"dim": 8, "blocks": 1, "max_history": 6, "epochs": 2, "batch": 16},
@@ -47,10 +49,11 @@ def folder(tmp_path_factory):
     )
     (base / "log.csv").write_text("user_id,item_id,timestamp\n" + "".join(events))
     items = (
-        f'i{n},{"ABC"[n % 3]},{3 * n},{n % 2},"[{n % 5}, {n % 7}, 1]",word {n % 4}\n'
+        f'i{n},{"ABC"[n % 3]},{3 * n},{n % 2},"[{n % 5}, {n % 7}, 1]",word {n % 4},{n / 2 - 7}\n'
         for n in range(N_ITEMS)
     )
-    (base / "items.csv").write_text("item_id,Brand,stock,is_new,image,about\n" + "".join(items))
+    names = "item_id,Brand,stock,is_new,image,about,margin\n"
+    (base / "items.csv").write_text(names + "".join(items))
     build_tables(RECIPE, base / "tables", base)
     return base
 
@@ -64,15 +67,10 @@ def run(folder):
 def test_every_fit_of_a_run_has_its_features(run):
     for fit in ("evaluation", "final"):
         declared = load_trained(run, fit=fit).declared
-        assert [one.name for one in declared.items] == [
-            "about",
-            "brand",
-            "image",
-            "is_new",
-            "stock",
-        ]
+        names = ["about", "brand", "image", "is_new", "maker", "margin", "stock"]
+        assert [one.name for one in declared.items] == names
         assert declared.items[1].names == ("A", "B", "C")
-        assert len(declared.items[4].edges) == 5
+        assert len(declared.items[6].edges) == 5
 
 
 def test_features_are_learned_and_move_the_vector_of_a_new_item(run):
@@ -113,6 +111,17 @@ def test_a_catalogue_update_computes_what_training_computes(folder, run):
 def test_the_release_has_the_columns_of_the_ranker_only(run):
     spec = load_trained(run).spec
     assert spec.numeric == ("popularity", "year", "price", "stock")
+    assert [one.name for one in load_trained(run).typed.items] == ["image", "maker", "margin"]
+
+
+def test_the_ranker_reads_the_features_that_are_no_numeric_columns(run):
+    for fit in ("evaluation", "final"):
+        ranker = load_trained(run, fit=fit).ranker
+        shapes = {tensor.name: tensor.shape[1] for tensor in ranker.inputs}
+        assert shapes["item_codes"] == 1
+        assert (shapes["item_numbers"], shapes["item_embeddings"]) == (2, 3)
+        (table,) = ranker.get_layer("declared").tables
+        assert table.shape == (4, 3)
 
 
 def test_a_damaged_file_of_features_is_refused(run, tmp_path):

@@ -16,6 +16,7 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data.dataset import Dataset, Items, load_items
+from pocketrec_training.data.features.released import item_features
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.neighbours.fit import load_neighbours
@@ -61,6 +62,11 @@ class TrainedRun:
     fit: Fit = "evaluation"
     refit: Path | None = None
 
+    @property
+    def typed(self) -> FittedFeatures:
+        """Declared features that the ranker reads beside the columns of the spec."""
+        return self.declared.for_ranker(self.spec.numeric)
+
     def as_released(self, log: Dataset) -> "tuple[TrainedRun, Dataset]":
         """Return this fit as it answers test cases or ships, and the log with what it counts.
 
@@ -92,6 +98,7 @@ class TrainedRun:
             self.user_tower,
             self.item_vectors,
             neighbours=self.neighbours,
+            declared=item_features(self.declared, self.spec, self.items),
             repeats=self.recipe.rerank.repeats,
             baskets=self.recipe.split.kind != "leave_last",
             outcomes=outcomes_of(self.objectives, self.recipe, data.items),

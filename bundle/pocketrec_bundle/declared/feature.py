@@ -24,6 +24,9 @@ MAX_LENGTH = 4096
 """Numbers of a vector."""
 MAX_NAMES = 64
 """Names that a row of a `categories` feature may keep."""
+MAX_EMBEDDING = 64
+MAX_RANKER_LENGTH = 2048
+"""Numbers of all vectors that a ranker reads, and codes of a row; an input stays below 64 MiB."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _BUILT_IN = (*NUMERIC, *CONTEXT, *PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR)
 _RESERVED = frozenset((*_BUILT_IN, "title", "categories", "regions", "age_rating"))
@@ -37,7 +40,8 @@ _OF_KINDS = {
     "buckets": ("number",),
     "missing": ("number", "flag"),
     "length": ("vector",),
-    "ranker": ("number", "flag"),
+    "embedding": ("category", "categories", "vector"),
+    "ranker": ("category", "categories", "number", "flag", "vector"),
 }
 """Option -> the kinds that have it."""
 
@@ -60,8 +64,10 @@ class Feature:
         missing: number that the tables have in place of a missing one; None: unknown, which adds
             nothing.
         length: numbers of the vector.
-        ranker: whether the release has the feature as a numeric column, for the ranker, filters and
-            rules on the phone; its values must be at least 0.
+        embedding: numbers that the ranker learns for a name, or makes of a vector.
+        ranker: whether the release has the feature, for the ranker on the phone. Numbers of at
+            least 0 and flags are numeric columns, which filters and rules read too; all other
+            features need bundle format 3.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -75,6 +81,7 @@ class Feature:
     buckets: int = 16
     missing: float | None = None
     length: int = 0
+    embedding: int = 8
     ranker: bool = False
 
 
@@ -97,6 +104,18 @@ def problems(features: Mapping[str, Feature]) -> Iterator[tuple[str, str]]:
             yield name, "the name of a built-in column. Choose another one."
         for option, sentence in _wrong_options(feature):
             yield f"{name}.{option}", sentence
+    read = [one for one in features.values() if one.ranker]
+    lengths = {
+        "length": sum(one.length for one in read if is_integer(one.length, 1, MAX_LENGTH)),
+        "most": sum(one.most for one in read if one.kind == "categories"),
+    }
+    for option, total in lengths.items():
+        if total > MAX_RANKER_LENGTH:
+            yield (
+                "",
+                f"{option}: {total} in all features with ranker = true, and a ranker reads at most "
+                f"{MAX_RANKER_LENGTH}. Remove ranker = true from some.",
+            )
 
 
 def _wrong_options(feature: Feature) -> Iterator[tuple[str, str]]:
@@ -110,6 +129,7 @@ def _wrong_options(feature: Feature) -> Iterator[tuple[str, str]]:
         "most": (1, MAX_NAMES),
         "buckets": (1, MAX_BUCKETS),
         "length": (0 if kind != "vector" else 1, MAX_LENGTH),
+        "embedding": (1, MAX_EMBEDDING),
     }
     for option, (low, high) in bounds.items():
         value = getattr(feature, option)

@@ -1,6 +1,6 @@
 """Declared features with what training learned of them: vocabularies and the edges of buckets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -10,8 +10,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_bundle.declared.feature import MAX_BUCKETS, Feature, Kind, problems
-from pocketrec_bundle.encoding.strict_json import is_number, shown
+from pocketrec_bundle.declared.feature import MAX_BUCKETS, MAX_FEATURES, Feature, Kind, problems
+from pocketrec_bundle.encoding.bit_records import MAX_BITS
+from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.floats import Floats32
 
 FILE = "features.json"
@@ -104,38 +106,65 @@ class FittedFeature:
 class FittedFeatures:
     """The declared features of each table, in the order of the models' inputs.
 
-    A run has them as `features.json`. No release has the file yet (decision 0030).
+    A run has all of them as `features.json`, a release of format 3 those that its device reads.
 
     Attributes:
         items: of items.
+        record: bits of the field of each item feature in `items/features`; 0: it has no field.
+            Empty in a run.
         version: of the file.
     """
 
     items: tuple[FittedFeature, ...] = ()
+    record: tuple[int, ...] = ()
     version: int = 1
+
+    def for_ranker(self, numeric: Collection[str]) -> "FittedFeatures":
+        """Return the features that the ranker reads beside the columns `numeric` of the spec."""
+        read = (one for one in self.items if one.feature.ranker and one.name not in numeric)
+        return FittedFeatures(items=tuple(read))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"version": self.version, "items": [_written(each) for each in self.items]}
+        return {
+            "version": self.version,
+            "items": [_written(each) for each in self.items],
+            "profile": [],
+            "request": [],
+            "record": list(self.record),
+        }
 
     @classmethod
     def from_json(cls, value: object) -> "FittedFeatures":
         """Check and build features from parsed JSON.
 
         Raises:
-            ValueError: a key is missing, unknown, of the wrong type or out of bounds.
+            BundleTooNewError: a later version, or a feature that this app does not know.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds.
         """
-        if not isinstance(value, dict) or value.keys() != {"version", "items"}:
-            raise _invalid("keys differ from version 1")
-        if value["version"] != 1 or not isinstance(value["items"], list):
-            raise _invalid("version must be 1, and items a list")
+        refuse_newer(FILE, value)
+        if not isinstance(value, dict) or value.keys() != _KEYS:
+            raise BundleInvalidError(f"{FILE}: keys differ from version 1", code="features_keys")
+        if not is_integer(value["version"], 1, 1):
+            raise _invalid(f"version {shown(value['version'])} is not 1")
+        for key in ("items", "profile", "request", "record"):
+            if not isinstance(value[key], list) or len(value[key]) > MAX_FEATURES:
+                raise _invalid(f"{key} must be a list of at most {MAX_FEATURES}")
+        if value["profile"] or value["request"]:
+            raise BundleTooNewError(
+                f"{FILE}: has features of users or requests, which this app does not know. "
+                "Update the app."
+            )
         found = tuple(_read(each) for each in value["items"])
         table = {each.name: each.feature for each in found}
         if len(table) < len(found):
             raise _invalid("two features have one name")
         for key, sentence in problems(table):
             raise _invalid(f"{key}: {sentence}")
-        return cls(items=found)
+        record = value["record"]
+        if not all(is_integer(bits, 0, MAX_BITS) for bits in record):
+            raise _invalid(f"record must hold integers 0..{MAX_BITS}")
+        return cls(items=found, record=tuple(record))
 
 
 def _written(fitted: FittedFeature) -> dict[str, Any]:
@@ -150,15 +179,21 @@ def _written(fitted: FittedFeature) -> dict[str, Any]:
     }
 
 
-_INTEGERS = ("vocabulary", "hash_buckets", "most", "buckets", "length")
+_KEYS = {"version", "items", "profile", "request", "record"}
+_INTEGERS = ("vocabulary", "hash_buckets", "most", "buckets", "length", "embedding")
 _OPTIONS = {each.name for each in fields(Feature)} - {"column"}
 
 
 def _read(value: Any) -> FittedFeature:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind not in get_args(Kind):  # it may have keys of its own
+        raise BundleTooNewError(f"{FILE}: unknown kind {shown(kind)}. Update the app.")
     if not isinstance(value, dict) or value.keys() != _OPTIONS | {"name", "names", "edges"}:
-        raise _invalid("a feature lacks keys or has unknown ones")
+        raise BundleInvalidError(
+            f"{FILE}: a feature lacks keys or has unknown ones", code="features_keys"
+        )
     name, names, edges = value["name"], value["names"], value["edges"]
-    if not isinstance(name, str) or value["kind"] not in get_args(Kind):
+    if not isinstance(name, str) or kind is None:
         raise _invalid(f"{shown(name)}: bad name or kind")
     clip = value["clip"]
     is_clip = isinstance(clip, list) and len(clip) == 2 and all(map(is_number, clip))
@@ -192,5 +227,5 @@ def _read(value: Any) -> FittedFeature:
     )
 
 
-def _invalid(text: str) -> ValueError:
-    return ValueError(f"{FILE}: {text}")
+def _invalid(text: str) -> BundleInvalidError:
+    return BundleInvalidError(f"{FILE}: {text}", code="features_value")

@@ -76,7 +76,9 @@ class Recommender:
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
         self.fault: Fault | None = stopped
         self.index = Index.of(bundle)
-        self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
+        self.items = ItemColumns(
+            bundle.categories, bundle.numeric, Neighbours.of(bundle), bundle.item_features
+        )
         self.filter_masks = FilterMasks(bundle)
         self.withdrawn = self.filter_masks.of(None).rows
         self._texts = Texts(bundle)

@@ -92,7 +92,8 @@ def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
         name: value if len(value) == 1 else np.concatenate([value[:1], np.zeros_like(value[1:])])
         for name, value in ordinary.items()
     }
-    everything = {n: np.full_like(ordinary[n], HUGE) for n in ("context", "pair", "item_numeric")}
+    numbers = ("context", "pair", "item_numeric", "item_numbers")
+    everything = {n: np.full_like(ordinary[n], HUGE) for n in numbers if n in ordinary}
     nothing = {n: np.full_like(v, -1) for n, v in everything.items()}
     return found | {
         "one candidate": one,

@@ -14,6 +14,7 @@ from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec, used_rows
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.features import GoldenFeatures
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.objectives import final_scores
@@ -21,6 +22,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.releases.golden_edges import Comparison, check_edges
+from pocketrec_edge.releases.golden_features import check_features
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.golden_rules import check_rules
 
@@ -112,8 +114,7 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
         kept = expected["candidates"][expected["candidates"] != NONE]
         first |= {
             "item_vectors": device.index.vectors(kept),
-            "item_categories": np.asarray(device.items.categories[kept], np.int32),
-            "item_numeric": np.asarray(device.items.numeric[kept], np.float32),
+            **device.items.of_rows(kept),
             "context": expected["context"][None],
             "pair": expected["pair"][: len(kept)],
         }
@@ -180,7 +181,7 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
 
 
 def check_cases(device: Recommender) -> list[StageCheck]:
-    """Run the edge cases and the rules' slates of a release; return a check per stage.
+    """Run the edge cases, the rules' slates and the cases of features; return a check per stage.
 
     Raises:
         BundleInvalidError: the cases are malformed.
@@ -190,6 +191,8 @@ def check_cases(device: Recommender) -> list[StageCheck]:
         found += check_edges(device, edges)
     if (rules := GoldenRules.of(device.bundle)) is not None:
         found += check_rules(rules)
+    if (features := GoldenFeatures.of(device.bundle)) is not None:
+        found += check_features(device, features)
     worst: dict[str, Comparison] = {}
     for one in found:
         if one.stage not in worst or one.share > worst[one.stage].share:

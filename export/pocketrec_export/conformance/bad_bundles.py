@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.features import GoldenFeatures
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.catalogue import Catalogue
@@ -27,7 +28,7 @@ from pocketrec_export.conformance.sound import Base, Mutant
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 EXPECTED = "expected.json"
-UNPROVED = ("golden_edges.json", "golden_rules.json")
+UNPROVED = ("golden_edges.json", "golden_features.json", "golden_rules.json")
 """Files that bundles of other faults omit, to stay small."""
 
 
@@ -41,7 +42,7 @@ class Refusal:
 
 
 def write_bad_bundles(out: Path) -> int:
-    """Write all faulty bundles and two sound ones to a new folder; return their number."""
+    """Write all faulty bundles and three sound ones to a new folder; return their number."""
     out.mkdir(parents=True)
     listed = []
     for told, base, made in bundles():
@@ -54,7 +55,7 @@ def write_bad_bundles(out: Path) -> int:
 def bundles() -> Iterator[tuple[dict[str, str | None], Base, Mutant]]:
     """Yield each bundle: its line of `EXPECTED`, what it is made of, and its difference from it."""
     with TemporaryDirectory() as scratch:
-        bases = {version: _base(Path(scratch), version) for version in (1, 2)}
+        bases = {version: _base(Path(scratch), version) for version in (1, 2, 3)}
     small = {version: _small(base) for version, base in bases.items()}
     for version, base in bases.items():
         told = {"folder": f"sound-version-{version}", "code": None, "step": None, "fault": "none"}
@@ -76,6 +77,7 @@ def refusal(folder: Path, engine: str = "onnx") -> Refusal | None:
         golden = Golden.of(bundle)
         GoldenEdges.of(bundle)
         GoldenRules.of(bundle)
+        GoldenFeatures.of(bundle)
         read_stages(bundle, golden)
         replay(bundle, engine)
         step = ALL_TEXTS

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.fitted import FILE as FEATURES_FILE
+from pocketrec_bundle.declared.write import feature_files
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import Array, encode_array
 from pocketrec_bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
@@ -26,8 +29,8 @@ from pocketrec_bundle.items.audience import SINCE as AUDIENCE_SINCE
 from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
 from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
 from pocketrec_bundle.items.items import ItemArrays
-from pocketrec_bundle.manifest import FORMAT_VERSION, Manifest
-from pocketrec_bundle.reader import COHORTS_SINCE, RULES_SINCE, Bundle
+from pocketrec_bundle.manifest import USUAL_VERSION, Manifest
+from pocketrec_bundle.reader import COHORTS_SINCE, FEATURES_SINCE, RULES_SINCE, Bundle
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
 from pocketrec_bundle.settings.model_sets import ARM_RANKER, file_name
@@ -46,14 +49,17 @@ from pocketrec_bundle.settings.rules import (
 )
 from pocketrec_bundle.versions import item_files
 from pocketrec_bundle.writer import BundleWriter
+from pocketrec_export.conformance.tiny_features import FEATURES, tiny_features
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.golden import edges as golden_edges
+from pocketrec_export.golden.features import golden_features
 from pocketrec_export.golden.set_proofs import add_set_proofs
 from pocketrec_export.items.cohorts import cohort_lists
 
 N_ITEMS, DIM, NEIGHBOURS = 48, 8, 3
 OFFSETS = (0, 11, 11, 29, N_ITEMS)
 CREATED_UTC = 1_700_000_000
+NO_FEATURES = FittedFeatures()
 _NAMES = [f"é-{row}" if row % 5 == 0 else f"item {row * 7 % N_ITEMS}" for row in range(N_ITEMS)]
 IDS = [one for start, stop in pairwise(OFFSETS) for one in sorted(_NAMES[start:stop])]
 
@@ -139,7 +145,7 @@ def tiny_audience() -> Audience:
 
 def write_tiny_bundle(
     out: Path,
-    version: int = FORMAT_VERSION,
+    version: int = USUAL_VERSION,
     *,
     answers: bool = False,
     name: str = "tiny",
@@ -173,7 +179,13 @@ def write_tiny_bundle(
     if version >= COHORTS_SINCE:
         cohorts = cohort_lists(items.categories, items.numeric[:, 0], items.available)
         arrays |= {CODES_FILE: cohorts.codes, ROWS_FILE: cohorts.rows}
+    declared = FittedFeatures()
+    if version >= FEATURES_SINCE:
+        declared, columns = feature_files(FEATURES, tiny_features(N_ITEMS))
+        arrays |= columns
     with BundleWriter(out, force=True, format_version=version) as writer:
+        if declared.items:
+            writer.add(FEATURES_FILE, canonical_json(declared.to_json()), "json")
         if version >= AUDIENCE_SINCE:
             region_names, columns = audience_files(tiny_audience(), OpenAudience(), None)
             assert region_names is not None
@@ -193,21 +205,26 @@ def write_tiny_bundle(
         writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
         facts: dict[str, Any] = {"name": name, "recipe_name": "tiny", "created_utc": CREATED_UTC}
         if answers:
-            _add_models(writer, facts, sets)
+            _add_models(writer, facts, declared, sets)
         else:
             draft = Bundle(writer.manifest(**facts), writer.blob_dir)
             writer.add("golden.json", canonical_json(_golden().to_json()), "json")
-            golden.add_cases(writer, golden_edges.edges(draft))
+            golden.add_cases(writer, golden_edges.edges(draft), golden_features(draft))
         return writer.finish(**facts)
 
 
-def _add_models(writer: BundleWriter, facts: dict[str, Any], sets: Mapping[str, float]) -> None:
+def _add_models(
+    writer: BundleWriter,
+    facts: dict[str, Any],
+    declared: FittedFeatures,
+    sets: Mapping[str, float],
+) -> None:
     """Add models, and golden vectors that they answer."""
     from pocketrec_export.conformance import tiny_models
 
-    add_tiny_models(writer, SPEC)
+    add_tiny_models(writer, SPEC, declared)
     for name, votes_weight in sets.items():
-        data = tiny_models.ranker(SPEC, votes_weight)
+        data = tiny_models.ranker(SPEC, declared, votes_weight)
         _add_model(writer, file_name(name, "onnx", "fp32"), data, model=ARM_RANKER, set=name)
     draft = Bundle(writer.manifest(**facts), writer.blob_dir)
     answered = golden.answered(draft, list(_golden().cases))
@@ -216,13 +233,15 @@ def _add_models(writer: BundleWriter, facts: dict[str, Any], sets: Mapping[str, 
     add_set_proofs(writer, draft, answered.golden, answered.stages)
 
 
-def add_tiny_models(writer: BundleWriter, spec: FeatureSpec) -> None:
+def add_tiny_models(
+    writer: BundleWriter, spec: FeatureSpec, declared: FittedFeatures = NO_FEATURES
+) -> None:
     """Add the two ONNX models of `tiny_models.py`; the spec must have their features."""
     from pocketrec_export.conformance import tiny_models  # reading ONNX takes half a second
 
     for model, data in (
         ("user_tower", tiny_models.user_tower(spec)),
-        ("ranker", tiny_models.ranker(spec)),
+        ("ranker", tiny_models.ranker(spec, declared)),
     ):
         _add_model(writer, f"models/{model}.onnx.fp32", data, model=model)
 

@@ -10,10 +10,14 @@ from collections.abc import Mapping
 import onnx
 from onnx import TensorProto, helper
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.item_features import input_widths
 from pocketrec_bundle.features import FeatureSpec
 
 VOTES = 10.0
 """The tiny bundle's votes are of the order of .1."""
+DECLARED = 0.01
+"""Weight of the sum of each input of declared features."""
 _OPSET, _IR = 17, 8
 Constants = dict[str, float | list[int] | list[float]]
 
@@ -46,8 +50,14 @@ def user_tower(spec: FeatureSpec) -> bytes:
     )
 
 
-def ranker(spec: FeatureSpec, votes_weight: float = VOTES) -> bytes:
-    """Return a ranker of two heads; `votes_weight` is that of the neighbours' votes."""
+def ranker(spec: FeatureSpec, declared: FittedFeatures, votes_weight: float = VOTES) -> bytes:
+    """Return a ranker of two heads.
+
+    Args:
+        spec: its columns.
+        declared: features that add `DECLARED` times their sum.
+        votes_weight: of the neighbours' votes.
+    """
     n = spec.candidates
     score, votes = (spec.pair.index(name) for name in ("retrieval_score", "neighbour_sum"))
     inputs = {
@@ -58,7 +68,11 @@ def ranker(spec: FeatureSpec, votes_weight: float = VOTES) -> bytes:
         "context": (TensorProto.FLOAT, (1, len(spec.context))),
         "pair": (TensorProto.FLOAT, (n, len(spec.pair))),
     }
-    unused = [name for name in inputs if name != "pair"]
+    widths = input_widths(declared)
+    for name, width in widths.items():
+        kind = TensorProto.INT32 if name == "item_codes" else TensorProto.FLOAT
+        inputs[name] = (kind, (n, width))
+    unused = [name for name in inputs if name not in ("pair", *widths)]
     nodes = [
         helper.make_node("Gather", ["pair", "score"], ["scores"], axis=1),
         helper.make_node("Gather", ["pair", "votes"], ["plain"], axis=1),
@@ -66,6 +80,14 @@ def ranker(spec: FeatureSpec, votes_weight: float = VOTES) -> bytes:
         helper.make_node("Add", ["scores", "weighed"], ["logits"]),
     ]
     total = "logits"
+    for name in widths:
+        nodes += [
+            helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceSum", [f"{name}_float", "last"], [f"{name}_sum"], keepdims=1),
+            helper.make_node("Mul", [f"{name}_sum", "little"], [f"{name}_little"]),
+            helper.make_node("Add", [total, f"{name}_little"], [f"{name}_total"]),
+        ]
+        total = f"{name}_total"
     for name in unused:
         nodes += [
             helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT),
@@ -81,6 +103,8 @@ def ranker(spec: FeatureSpec, votes_weight: float = VOTES) -> bytes:
     ]
     constants: Constants = {"score": [score], "votes": [votes], "weight": votes_weight}
     constants |= {"zero": 0.0, "half": 0.5}
+    if widths:
+        constants |= {"little": DECLARED, "last": [1]}
     return _model(nodes, inputs, ("probabilities", (n, 2)), constants)
 
 

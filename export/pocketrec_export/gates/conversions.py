@@ -45,7 +45,7 @@ def convert_and_measure(
     variants = tuple(dict.fromkeys((EXACT, *recipe.export.variants)))
     parts = {
         "user_tower": (trained.user_tower, tower_signature(spec)),
-        "ranker": (trained.ranker, ranker_signature(spec)),
+        "ranker": (trained.ranker, ranker_signature(spec, trained.typed)),
     }
     matrix, scales = draft.array("index/rows"), draft.scales[np.arange(draft.item_count)]
 

@@ -18,6 +18,7 @@ from pocketrec_training.data.features.columns import (
     numeric_columns,
     release_popularity,
 )
+from pocketrec_training.data.features.released import item_features
 from pocketrec_training.trained import TrainedRun
 
 CALIBRATION_MOMENTS = 128
@@ -89,6 +90,7 @@ def probe(trained: TrainedRun, data: Dataset, moments: Iterable[Moment]) -> Prob
         category_codes(spec, trained.items.categories),
         numeric_columns(spec, trained.items, release_popularity(spec, data)),
         trained.neighbours,
+        item_features(trained.declared, spec, trained.items),
     )
     tower = as_function(trained.user_tower, tower_signature(spec))
     towers, rankers = [], []

@@ -12,7 +12,7 @@ from typing import Any
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.engines.select import open_engine
-from pocketrec_export.draft import add_content
+from pocketrec_export.draft import add_content, release_version
 from pocketrec_export.gates.checks import Losses, Measures
 from pocketrec_export.gates.inputs import calibration_probe
 from pocketrec_export.gates.losses import Estimate
@@ -76,7 +76,8 @@ def quality_of_two_fits(
     """
 
     def make() -> Measures:
-        writer = BundleWriter(scratch / "evaluation")
+        version = release_version(evaluation)
+        writer = BundleWriter(scratch / "evaluation", format_version=version)
         add_content(writer, evaluation, data, None)
         facts: dict[str, Any] = {
             "name": "evaluation",
@@ -97,10 +98,10 @@ class _OnDemand(dict[FileKey, MeasuredModel]):
         super().__init__()
         self._scratch, log = scratch, calibration_probe(trained, data)
         self._converters = {
-            model: Converter(layers, signature(trained.spec), log.of(model))
+            model: Converter(layers, signature, log.of(model))
             for model, layers, signature in (
-                ("user_tower", trained.user_tower, tower_signature),
-                ("ranker", trained.ranker, ranker_signature),
+                ("user_tower", trained.user_tower, tower_signature(trained.spec)),
+                ("ranker", trained.ranker, ranker_signature(trained.spec, trained.typed)),
             )
         }
 

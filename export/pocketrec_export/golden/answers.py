@@ -14,6 +14,8 @@ from pocketrec_bundle.encoding.arrays import encode_array
 from pocketrec_bundle.features import History
 from pocketrec_bundle.golden.edges import FILE as EDGES_FILE
 from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.features import FILE as FEATURES_FILE
+from pocketrec_bundle.golden.features import GoldenFeatures
 from pocketrec_bundle.golden.rules import FILE as RULES_FILE
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.manifest import FileEntry
@@ -31,6 +33,7 @@ from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.selftest import check_slate
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden.edges import edges
+from pocketrec_export.golden.features import golden_features
 from pocketrec_export.golden.rules import golden_rules
 
 _SLACK = 2.0
@@ -80,12 +83,19 @@ class GoldenAnswers:
         edges: histories and searches that are rare among real users.
         stages: arrays by stage, for the cases of `golden`.
         left_out: cases whose order of items depends on rounding.
+        features: cases of declared features; None: the release has none.
     """
 
     golden: Golden
     edges: GoldenEdges
     stages: stages.Arrays
     left_out: int
+    features: GoldenFeatures | None = None
+
+    @property
+    def unmade(self) -> list[str]:
+        """Cases that the release cannot show."""
+        return [*self.edges.unmade, *(self.features.unmade if self.features else ())]
 
 
 def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> GoldenAnswers:
@@ -133,7 +143,13 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
         again = stages.record(device, golden, recorded)["probabilities"]
         apart = np.abs(again - recorded["probabilities"]).max(initial=0.0)
         golden = replace(golden, score_tolerance=max(golden.score_tolerance, _SLACK * float(apart)))
-    return GoldenAnswers(golden=golden, edges=edges(draft), stages=recorded, left_out=left_out)
+    return GoldenAnswers(
+        golden=golden,
+        edges=edges(draft),
+        stages=recorded,
+        left_out=left_out,
+        features=golden_features(draft),
+    )
 
 
 def slate_scores(draft: Bundle, cases: list[GoldenCase]) -> NDArray[np.float64]:
@@ -157,14 +173,18 @@ def slate_scores(draft: Bundle, cases: list[GoldenCase]) -> NDArray[np.float64]:
 def add(writer: BundleWriter, made: GoldenAnswers) -> None:
     """Add golden vectors to a bundle: requests with answers, every stage between, edge cases."""
     writer.add("golden.json", canonical_json(made.golden.to_json()), "json")
-    add_cases(writer, made.edges)
+    add_cases(writer, made.edges, made.features)
     for stage, array in made.stages.items():
         writer.add(f"golden/{stage}", encode_array(array), "array")
 
 
-def add_cases(writer: BundleWriter, made: GoldenEdges) -> None:
+def add_cases(
+    writer: BundleWriter, made: GoldenEdges, features: GoldenFeatures | None = None
+) -> None:
     """Add the golden cases that need no model."""
     writer.add(EDGES_FILE, canonical_json(made.to_json()), "json")
+    if features is not None:
+        writer.add(FEATURES_FILE, canonical_json(features.to_json()), "json")
     writer.add(RULES_FILE, canonical_json(golden_rules().to_json()), "json")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.encoded import EncodedFeatures
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
@@ -16,6 +17,7 @@ from pocketrec_export.items.index_builder import nearest
 from pocketrec_export.items.item_table import ItemTable
 from pocketrec_export.items.new_features import check_complete, new_features
 from pocketrec_training.data.dataset import Items
+from pocketrec_training.data.features.declared import encoded
 from pocketrec_training.data.fields.values import Values
 from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
@@ -62,13 +64,19 @@ def apply_changes(
     stale = sorted(row for row in content if items.ids[row] not in trained_ids)
     for row in stale:
         check_complete(declared, items.ids[row], given.get(row), where)
-    changed = new_features(declared, [(items.ids[r], one) for r, one in given.items()], where)
-    pairs = zip(changes.add.ids, changes.add_features, strict=True)
-    added = new_features(declared, pairs, where)
+    numeric = frozenset(items.features)
+    pairs = [(items.ids[row], one) for row, one in given.items()]
+    changed = new_features(declared, pairs, where, numeric)
+    added = new_features(
+        declared, zip(changes.add.ids, changes.add_features, strict=True), where, numeric
+    )
     items = replace(items, features=_released(items.features, given, changed))
+    typed = _typed(table.typed, declared, given, changed, added)
     known = len(table)
     table = _extended(
-        replace(table, items=items, available=available), replace(changes.add, features=added)
+        replace(table, items=items, available=available),
+        replace(changes.add, features=added),
+        typed,
     )
     fresh = np.array([*stale, *range(known, known + len(changes.add))], np.int64)
     if len(fresh):
@@ -91,6 +99,27 @@ def _released(
     for place, (row, values) in enumerate(given.items()):
         for name in values.keys() & found.keys():
             found[name][row] = changed[name][place]
+    return found
+
+
+def _typed(
+    before: EncodedFeatures,
+    declared: FittedFeatures,
+    given: Mapping[int, Mapping[str, object]],
+    changed: Mapping[str, Values],
+    added: Mapping[str, Values],
+) -> EncodedFeatures:
+    """Return the release's item features with the changes, and those of new items behind them."""
+    found = {}
+    for fitted in declared.items:
+        name = fitted.name
+        if name not in before:
+            continue
+        at = [(row, place) for place, (row, values) in enumerate(given.items()) if name in values]
+        rows = np.array([row for row, _ in at], np.int64)
+        places = np.array([place for _, place in at], np.int64)
+        mine = before[name].replaced(rows, encoded(fitted, changed[name][places]))
+        found[name] = mine.plus(encoded(fitted, added[name]))
     return found
 
 
@@ -158,8 +187,11 @@ def _changed(items: Items, changes: Changes, row_of: dict[str, int]) -> tuple[It
     return found, differs
 
 
-def _extended(table: ItemTable, new: Items) -> ItemTable:
-    """Append items without vectors, popularity or neighbours; all arrays are copies."""
+def _extended(table: ItemTable, new: Items, typed: EncodedFeatures) -> ItemTable:
+    """Append items without vectors, popularity or neighbours; all arrays are copies.
+
+    typed: item features of the release, of all items.
+    """
     n, items = len(new), table.items
     dim, columns = table.rows.shape[1], table.popularity.shape[1]
     return ItemTable(
@@ -181,4 +213,5 @@ def _extended(table: ItemTable, new: Items) -> ItemTable:
         popularity=np.concatenate([table.popularity, np.zeros((n, columns), np.float32)]),
         available=np.concatenate([table.available, np.ones(n, np.bool_)]),
         neighbours=table.neighbours.extended(n) if table.neighbours else None,
+        typed=typed,
     )

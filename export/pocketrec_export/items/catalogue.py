@@ -84,7 +84,8 @@ def update_catalogue(
     with BundleWriter(out, force=force, format_version=version) as writer:
         fit: Fit = "final" if before.manifest.fit == "final" else "evaluation"
         trained = load_trained(run_dir, fit=fit)
-        if trained.spec != before.spec:
+        typed = replace(before.features, record=())
+        if trained.spec != before.spec or trained.typed != typed:
             raise InputError(f"{run_dir}: not the run that {base} was exported from.")
         centroids = np.asarray(before.array("index/centroids"))
         table = apply_changes(
@@ -114,6 +115,8 @@ def update_catalogue(
             table.available,
             table.neighbours,
             before,
+            typed=typed,
+            encoded=table.typed,
         )
         facts = {
             "name": named or f"{before.manifest.name.partition('+')[0]}+{changes.digest}",
@@ -157,6 +160,7 @@ def known_items(bundle: Bundle) -> ItemTable:
         popularity=bundle.numeric[rows][:, popularity],
         available=bundle.available[rows],
         neighbours=Neighbours.of(bundle),
+        typed={} if bundle.item_features is None else bundle.item_features.encoded(),
     )
 
 

@@ -3,11 +3,17 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.encoded import EncodedFeatures
+from pocketrec_bundle.declared.fitted import FILE as FEATURES_FILE
+from pocketrec_bundle.declared.write import feature_files
+from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import encode_array
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import FeatureSpec
@@ -25,6 +31,9 @@ from pocketrec_export.items.index_builder import BuiltIndex, by_id
 from pocketrec_training.data.dataset import Items
 from pocketrec_training.data.features.columns import category_codes, numeric_columns
 from pocketrec_training.monitoring.progress import SHOWN_EVERY, Progress
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
+
+NO_VALUES: EncodedFeatures = MappingProxyType({})
 
 
 def add_items(
@@ -36,6 +45,9 @@ def add_items(
     available: NDArray[np.bool_],
     neighbours: Neighbours | None,
     base: Bundle | None = None,
+    *,
+    typed: FittedFeatures = NO_FEATURES,
+    encoded: EncodedFeatures = NO_VALUES,
 ) -> None:
     """Add index, item columns, ids, fallback lists and catalogue, all in bundle row order.
 
@@ -48,6 +60,8 @@ def add_items(
         available: bool [N], canonical order; False withdraws an item and keeps its row.
         neighbours: of all N items, canonical order, if the release has any.
         base: the release that this one follows, so that a delta between them stays small.
+        typed: declared features that the ranker reads beside the columns of the spec.
+        encoded: their values, canonical order.
 
     Raises:
         InputError: items have regions or age ratings that the release cannot hold.
@@ -88,6 +102,11 @@ def add_items(
             "items have regions or an age rating, which a release of version "
             f"{writer.format_version} cannot hold. Set export.format_version = 2."
         )
+    if typed.items:
+        in_order = {name: one.pick(order) for name, one in encoded.items()}
+        written, columns = feature_files(typed, in_order, base)
+        arrays |= columns
+        writer.add(FEATURES_FILE, canonical_json(written.to_json()), "json")
     if neighbours is not None:
         placed = neighbours.reordered(order)
         arrays["items/neighbours"] = placed.rows.astype(np.int32)

@@ -1,10 +1,11 @@
 """All that a release holds of its items, one row each, while the next release is made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared.encoded import EncodedFeatures
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data.dataset import Items
 
@@ -14,7 +15,8 @@ class ItemTable:
     """Items and what lies beside them, all in one order.
 
     rows: int8 [N, d]; scales: float32 [N]; cell: int64 [N]; popularity: float32 [N, P];
-    available: bool [N], False where withdrawn; neighbours: of all N, if the release has any.
+    available: bool [N], False where withdrawn; neighbours: of all N, if the release has any;
+    typed: values of the release's item features by name.
     """
 
     items: Items
@@ -24,6 +26,7 @@ class ItemTable:
     popularity: NDArray[np.float32]
     available: NDArray[np.bool_]
     neighbours: Neighbours | None
+    typed: EncodedFeatures = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -38,6 +41,7 @@ class ItemTable:
             popularity=self.popularity[keep],
             available=self.available[keep],
             neighbours=self.neighbours.kept(keep) if self.neighbours else None,
+            typed={name: one.pick(keep) for name, one in self.typed.items()},
         )
 
     def compacted(self, share: float) -> "ItemTable":

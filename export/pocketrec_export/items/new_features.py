@@ -1,7 +1,7 @@
 """Declared features of new items, from the values of a changes file."""
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,10 @@ def check_complete(
 
 
 def new_features(
-    declared: FittedFeatures, items: Iterable[tuple[str, Mapping[str, Any]]], where: str
+    declared: FittedFeatures,
+    items: Iterable[tuple[str, Mapping[str, Any]]],
+    where: str,
+    numeric: Collection[str] = (),
 ) -> dict[str, Values]:
     """Return the features of items of a changes file, as tables have them.
 
@@ -56,6 +59,7 @@ def new_features(
         items: (id, JSON values by name) of each item, lists of numbers as arrays. A feature that is
             absent or null is unknown.
         where: the changes file.
+        numeric: features that are numeric columns of the release, where below 0 means unknown.
 
     Raises:
         InputError: a value has the wrong type or length, or a feature is not declared.
@@ -72,25 +76,26 @@ def new_features(
                     f"(it has {known})."
                 )
             if value is not None:
-                found[name][place] = _value(features[name], value, f"{where}: {item_id!r}: {name}")
+                one = f"{where}: {item_id!r}: {name}"
+                found[name][place] = _value(features[name], value, one, name in numeric)
     return found
 
 
-def _value(feature: Feature, value: Any, where: str) -> Any:
-    """Return a JSON value as `Values` hold it."""
+def _value(feature: Feature, value: Any, where: str, is_numeric: bool) -> Any:
+    """Return a JSON value as `Values` hold it; is_numeric: the release has a numeric column."""
     if feature.kind == "category" and _is_word(value):
         return value.strip()
     if feature.kind == "text" and isinstance(value, str) and len(value) <= MAX_CHARACTERS:
         return value.strip()
     if feature.kind == "categories" and _is_names(value):
         return "|".join(word.strip() for word in value if word.strip())
-    if feature.kind == "number" and is_number(value, 0.0 if feature.ranker else -MAX_NUMBER):
+    if feature.kind == "number" and is_number(value, 0.0 if is_numeric else -MAX_NUMBER):
         return value
     if feature.kind == "flag" and type(value) is bool:
         return float(value)
     if feature.kind == "vector" and isinstance(value, array) and len(value) == feature.length:
         return np.array(value, np.float32)
-    if feature.kind == "number" and feature.ranker:
+    if feature.kind == "number" and is_numeric:
         raise InputError(f"{where}: expected a number of at least 0, found {shown(value)}.")
     expected = _EXPECTED.get(feature.kind, f"a list of {feature.length} finite numbers")
     raise InputError(f"{where}: expected {expected}, found {shown(value)}.")

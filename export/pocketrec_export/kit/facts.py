@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from pocketrec_bundle.declared.item_features import column_names
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.manifest import FileEntry
@@ -45,10 +46,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that the generated sources hold. An event's code is its place in `spec.event_types`."""
+    """All that the generated sources hold. An event's code is its place in `spec.event_types`.
+
+    declared: by input of the ranker the declared feature of each column, in format 3.
+    """
 
     constants: tuple[Constant, ...]
     spec: FeatureSpec
+    declared: dict[str, list[str]]
     models: tuple[Model, ...]
     files: tuple[FileEntry, ...]
 
@@ -106,6 +111,7 @@ def facts_of(bundle: Bundle, folder: str) -> Facts:
             for name, kind, value, meaning in constants
         ),
         spec=spec,
+        declared={name: one for name, one in column_names(bundle.features).items() if one},
         models=tuple(_model(name, entries[name], bundle) for name in MODELS),
         files=manifest.files,
     )

@@ -13,8 +13,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.item_features import input_widths
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_export.models import ranker_form, tower_form
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +42,13 @@ def tower_signature(spec: FeatureSpec) -> ModelSignature:
     )
 
 
-def ranker_signature(spec: FeatureSpec) -> ModelSignature:
-    """Inputs of the ranker, as in FORMAT.md."""
+def ranker_signature(spec: FeatureSpec, declared: FittedFeatures = NO_FEATURES) -> ModelSignature:
+    """Inputs of the ranker, as in FORMAT.md.
+
+    Args:
+        spec: of the release.
+        declared: features that the ranker reads beside the columns of the spec.
+    """
     batch = spec.candidates
     return ModelSignature(
         inputs={
@@ -50,6 +58,10 @@ def ranker_signature(spec: FeatureSpec) -> ModelSignature:
             "item_numeric": ((batch, len(spec.numeric)), tf.float32),
             "context": ((1, len(spec.context)), tf.float32),
             "pair": ((batch, len(spec.pair)), tf.float32),
+            **{
+                name: ((batch, width), tf.int32 if name == "item_codes" else tf.float32)
+                for name, width in input_widths(declared).items()
+            },
         },
         output="probabilities",
     )

@@ -32,6 +32,7 @@ from pocketrec_export.models.ranker_columns import (
     spread,
 )
 from pocketrec_export.models.ranker_weights import RankerWeights, sizes
+from pocketrec_training.ranker.declared_parts import DeclaredParts
 from pocketrec_training.ranker.feature_transform import MIN_SHARE, SHARE, FeatureTransform
 from pocketrec_training.ranker.model import LIMIT
 
@@ -65,6 +66,7 @@ class ListRanker(layers.Layer):
     def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         (self.numbers,) = (layer for layer in model.layers if isinstance(layer, FeatureTransform))
+        self.declared = [layer for layer in model.layers if isinstance(layer, DeclaredParts)]
         self.learned = RankerWeights.by(model)
 
     def build(self, *_: Any, **__: Any) -> None:
@@ -79,28 +81,32 @@ class ListRanker(layers.Layer):
         item_numeric: Any,
         context: Any,
         pair: Any,
+        **typed: Any,
     ) -> Any:
-        """Return probabilities; user_vector and context have one row."""
+        """Return probabilities; user_vector and context have one row; typed: declared features."""
         learned, numbers = self.learned, self.numbers
         layout = Layout.of(numbers, int(item_vectors.shape[-1]))
         raw_user, raw_pair = ops.transpose(context), ops.transpose(pair)
         raw_item = ops.concatenate([ops.transpose(item_numeric), raw_pair], axis=0)
         content, taste = self._by_marks(layout, item_categories, raw_pair)
+        scaled, vectors, end = self._declared(layout.end, typed)
         user = self._half([block(user_vector, layout.user)], spread(raw_user, layout.context))
         items = self._half(
             [
                 block(item_vectors, layout.product),
                 block(item_vectors, layout.vector),
                 block(content, layout.content),
+                *vectors,
             ],
             [
                 *spread(raw_item, layout.item),
                 *against_recent(numbers, layout, raw_item, raw_user),
                 *taste,
+                *scaled,
             ],
             user_vector,
         )
-        features = [*range(layout.end), *learned.pieces.place]  # a piece without width is 0
+        features = [*range(end), *learned.pieces.place]  # a piece without width is 0
         assert sorted([*user.at, *items.at]) == features
         share = pick(raw_pair, [numbers.names["pair"].index(SHARE)])
         x = ops.log(ops.maximum(share, MIN_SHARE)) * _single(learned.prior[:, None])
@@ -109,6 +115,22 @@ class ListRanker(layers.Layer):
             bends = ops.relu(ops.expand_dims(x, 1) - _single(learned.knots[:, :, None]))
             x = x + ops.sum(bends * _single(learned.slopes[:, :, None]), axis=1)
         return ops.sigmoid(ops.transpose(x))
+
+    def _declared(self, start: int, typed: dict[str, Any]) -> tuple[list[Block], list[Block], int]:
+        """Return numbers as rows, learned vectors as columns, and the number of features then."""
+        if not self.declared:
+            return [], [], start
+        (parts,) = self.declared
+        middle = start + parts.n_numbers
+        end = middle + parts.n_learned
+        scaled, vectors = [], []
+        if parts.n_numbers:
+            rows = ops.transpose(parts.scaled(typed["item_numbers"]))
+            scaled = [block(rows, range(start, middle))]
+        if parts.n_learned:
+            found = parts.learned(typed.get("item_codes"), typed.get("item_embeddings"))
+            vectors = [block(found, range(middle, end))]
+        return scaled, vectors, end
 
     def _by_marks(self, layout: Layout, item_categories: Any, pair: Any) -> tuple[Any, list[Block]]:
         """Means over each item's category marks: of their vectors, f32 [N, 8], and of taste."""

@@ -18,7 +18,7 @@ def command(out: Path) -> None:
     OUT/expected.json lists them: folder, what is wrong, the code that every reader must give
     (bundle/FORMAT.md, "Error codes") and the step at which it must refuse at the latest: "open",
     "texts" (looking titles up), "self-test" or "all-texts" (reading all, which phones do not).
-    Two are sound, one of each format version; their code is null. Equal versions of PocketRec
+    Three are sound, one of each format version; their code is null. Equal versions of PocketRec
     write equal bytes.
     """
     from pocketrec_bundle.disk.files import check_free

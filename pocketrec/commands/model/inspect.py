@@ -9,6 +9,20 @@ import click
 
 if TYPE_CHECKING:
     from pocketrec_bundle.objectives import Objectives
+    from pocketrec_bundle.declared import FittedFeature
+
+
+def _feature(fitted: "FittedFeature") -> dict[str, Any]:
+    """Return what a person wants to know of a declared feature."""
+    feature = fitted.feature
+    found: dict[str, Any] = {"name": fitted.name, "kind": feature.kind}
+    if feature.kind in ("category", "categories"):
+        found |= {"names": len(fitted.names), "hash_buckets": feature.hash_buckets}
+    if feature.kind == "categories":
+        found["most"] = feature.most
+    if feature.kind == "vector":
+        found["length"] = feature.length
+    return found
 
 
 @click.command(epilog="Example: pocketrec inspect work/bundle")
@@ -40,6 +54,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         "history": spec.max_history,
         "heads": dict(zip(spec.heads, spec.head_weights, strict=True)),
         **_objectives(opened.objectives),
+        "features": [_feature(one) for one in opened.features.items],
         "golden_cases": len(Golden.of(opened).cases),
         "model_sets": list(set_names(manifest)),
         "files": [
@@ -55,8 +70,13 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found))
         return
     for name, value in found.items():
-        if name != "files":
+        if name not in ("files", "features"):
             click.echo(f"{name:<16}{value:,}" if isinstance(value, int) else f"{name:<16}{value}")
+    for feature in found["features"]:
+        facts = ", ".join(
+            f"{value:,} {key}" for key, value in feature.items() if type(value) is int
+        )
+        click.echo(f"{'feature':<16}{feature['name']} ({feature['kind']}{facts and ', '}{facts})")
     in_set = {entry.name: set_of(entry) for entry in manifest.files}
     click.echo(f"\n{'file':<34}{'bytes':>11}  facts")
     for file in found["files"]:

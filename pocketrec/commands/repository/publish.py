@@ -34,6 +34,11 @@ from pocketrec.late_bar import LateBar
     "--older", is_flag=True, help="Publish it even if its data is older than the newest release's."
 )
 @click.option(
+    "--app-least",
+    help="Minimum version of the app. A release of bundle format 3 needs one; default: that of the "
+    "channel's newest release that has one.",
+)
+@click.option(
     "--no-self-test", is_flag=True, help="Skip the self-test, on machines without an engine."
 )
 @BY
@@ -48,6 +53,7 @@ def command(
     deltas: int,
     percent: float | None,
     older: bool,
+    app_least: str | None,
     no_self_test: bool,
     by: str | None,
     reason: str,
@@ -72,6 +78,7 @@ def command(
             deltas=deltas,
             name=name,
             older=older,
+            app_least=app_least,
             self_test=not no_self_test,
             note=note,
             warn=lambda text: click.echo(text, err=True),

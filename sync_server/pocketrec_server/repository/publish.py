@@ -44,7 +44,7 @@ from pocketrec_server.repository.roles import (
     first_root,
     first_targets,
 )
-from pocketrec_server.repository.rollout import find, rolled_back, with_newest
+from pocketrec_server.repository.rollout import find, least_app, rolled_back, with_newest
 from pocketrec_server.repository.state import State
 
 __all__ = [
@@ -179,6 +179,7 @@ def publish(
     keep: int = KEEP,
     name: str | None = None,
     older: bool = False,
+    app_least: str | None = None,
     note: Note = NOBODY,
     tell: deltas.Tell = lambda _done, _total, _name: None,
 ) -> PublishReport:
@@ -198,13 +199,15 @@ def publish(
         keep: number of previous releases from which deltas are made; 0 makes no deltas.
         name: name of the release. The default is the name in the bundle.
         older: publish the release even if its data ends before the data of the newest release.
+        app_least: minimum version of the app, such as "2.10". A release of bundle format 3 needs
+            one, or gets that of the channel's newest release that has one.
         note: who makes the change, and why.
         tell: progress callback, see `deltas.make_missing`.
 
     Raises:
         BundleInvalidError: the bundle fails its checks, or no device could use it.
-        InputError: the channel is unknown, the name is invalid or taken, the release is halted, or
-            its data is older.
+        InputError: the channel is unknown, the name is invalid or taken, the release is halted, its
+            data is older, or it is of bundle format 3 and no minimum version of the app is named.
         KeysInvalidError: keys that have to sign are missing.
         RepositoryInvalidError: the repository is missing, the keys are not its own, or another
             publish is running.
@@ -227,7 +230,8 @@ def publish(
         _check_release(place, before, halts_in(repo, current, channel), sha, manifest, name, older)
         share = place.first_percent if percent is None else percent
         used = place.experiments().releases(time.time())
-        policy = with_newest(before, sha, manifest.name, share, max(keep, KEEP), used)
+        least = least_app(before, sha, manifest, app_least)
+        policy = with_newest(before, sha, manifest.name, share, max(keep, KEEP), used, least)
         if policy == before and not is_due(channel, metadata):
             return _report(manifest, channel, share, metadata, [], {}, changed=False)
         try:

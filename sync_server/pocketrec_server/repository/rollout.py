@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.manifest import FIRST_CLIENTS, USUAL_VERSION, Manifest
+from pocketrec_bundle.settings.app_versions import APP_VERSION
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, MAX_STAGES, RolloutPolicy, Stage
 
@@ -19,6 +21,7 @@ def with_newest(
     percent: float,
     spare: int,
     used: Collection[str] = (),
+    app_least: str | None = None,
 ) -> RolloutPolicy:
     """Make a release the newest of a policy.
 
@@ -33,6 +36,7 @@ def with_newest(
         spare: minimum number of older releases to keep for rollback. All releases that are still
             offered are kept too.
         used: manifests of releases that arms of open experiments name; they are kept.
+        app_least: minimum version of the app; None: as it is.
 
     Returns:
         The new policy; the given one if the release is its newest already, with this percent.
@@ -44,7 +48,8 @@ def with_newest(
     limit = policy.releases[0].most_failures if policy.releases else None
     release = known or Stage(manifest=sha, name=name, percent=percent)
     limit = release.most_failures or limit
-    newest = replace(release, percent=percent, ramp=(), state=ACTIVE, most_failures=limit)
+    app = release.app if app_least is None else replace(release.app, least=app_least)
+    newest = replace(release, percent=percent, ramp=(), state=ACTIVE, most_failures=limit, app=app)
     if policy.releases[:1] == (newest,):
         return policy
     others = (stage for stage in policy.releases if stage.manifest != sha)
@@ -60,6 +65,33 @@ def with_newest(
             )
         kept.pop(unused[-1])
     return replace(policy, releases=tuple(kept))
+
+
+def least_app(policy: RolloutPolicy, sha: str, manifest: Manifest, given: str | None) -> str | None:
+    """Return the minimum version of the app for a release that is published; None: as it is.
+
+    A release of a format that older apps do not read needs one. Without `given` it gets that of the
+    newest release of the policy that has one.
+
+    Raises:
+        InputError: the release needs one, and neither `given` nor the policy names one.
+    """
+    if given is not None and not APP_VERSION.fullmatch(given):
+        raise InputError(f"--app-least {given!r}: expected up to four numbers, such as 2.10.")
+    if given is not None or manifest.format_version <= USUAL_VERSION:
+        return given
+    own = [stage.app.least for stage in policy.releases if stage.manifest == sha]
+    for least in (*own, *(stage.app.least for stage in policy.releases)):
+        if least is not None:
+            return least
+    client = FIRST_CLIENTS[manifest.format_version]
+    raise InputError(
+        f"{manifest.name}: is of bundle format {manifest.format_version}, which only apps with a "
+        f"PocketRec client of version {client} or later read. Older apps would keep their release "
+        "and never get this one. Name the first version of your app with such a client: "
+        "--app-least VERSION. Or remove ranker = true from the features of the recipe that need "
+        "this format (docs/recipe.md), and export again."
+    )
 
 
 def offered(policy: RolloutPolicy) -> tuple[Stage, ...]:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 
 BRAND = FittedFeature(
     name="brand", feature=Feature(kind="category", hash_buckets=5), names=("Acme", "Bolt")
@@ -16,6 +18,7 @@ STOCK = FittedFeature(
     name="stock", feature=Feature(kind="number", log=True, clip=(0, 99)), edges=(0.0, 1.5, 4.0)
 )
 IMAGE = FittedFeature(name="image", feature=Feature(kind="vector", length=3))
+RANKED = FittedFeature(name="size", feature=Feature(kind="number", ranker=True))
 ALL = FittedFeatures(items=(BRAND, IMAGE, STOCK, TAGS))
 
 
@@ -56,7 +59,8 @@ def test_the_source_s_column_is_not_in_the_file():
 @pytest.mark.parametrize(
     ("place", "change"),
     [
-        (0, {"kind": "sound"}),
+        (0, {"kind": 3}),
+        (0, {"embedding": 65}),
         (0, {"names": ["Acme", "Acme"]}),
         (0, {"names": [""]}),
         (0, {"names": "Acme"}),
@@ -77,11 +81,39 @@ def test_the_source_s_column_is_not_in_the_file():
 def test_a_damaged_file_is_refused(place, change):
     value = ALL.to_json()
     value["items"][place] |= change
-    with pytest.raises(ValueError, match=r"features\.json"):
+    with pytest.raises(BundleInvalidError, match=r"features\.json") as caught:
         FittedFeatures.from_json(value)
+    assert caught.value.code == ("features_keys" if "more" in change else "features_value")
 
 
-@pytest.mark.parametrize("value", [None, {}, {"version": 2, "items": []}, {"version": 1}])
+@pytest.mark.parametrize("value", [None, {}, {"version": 1, "items": []}, {"version": 1}])
 def test_another_form_is_refused(value):
-    with pytest.raises(ValueError, match=r"features\.json"):
+    with pytest.raises(BundleInvalidError, match=r"features\.json") as caught:
         FittedFeatures.from_json(value)
+    assert caught.value.code == "features_keys"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"profile": [{"name": "country"}]},
+        {"request": [{"name": "screen"}]},
+        {"items": [{"kind": "sound", "rate": 3}]},
+    ],
+)
+def test_a_feature_of_a_later_version_asks_for_a_newer_app(change):
+    with pytest.raises(BundleTooNewError, match="Update the app"):
+        FittedFeatures.from_json(ALL.to_json() | change)
+
+
+@pytest.mark.parametrize("record", [[25], [-1], [True], ["1"], 3, [1] * 65])
+def test_sizes_of_fields_have_bounds(record):
+    with pytest.raises(BundleInvalidError, match="record") as caught:
+        FittedFeatures.from_json(ALL.to_json() | {"record": record})
+    assert caught.value.code == "features_value"
+
+
+def test_the_ranker_reads_what_no_numeric_column_holds():
+    read = FittedFeatures(items=(RANKED, replace(RANKED, name="other"), BRAND))
+    assert read.for_ranker(["other"]).items == (RANKED,)

@@ -17,12 +17,14 @@ pytest.importorskip("onnx", reason="needs the train extra")
 
 from pocketrec.cli import main
 from pocketrec.commands.model.export import command
+from pocketrec_bundle.declared.item_features import column_names
 from pocketrec_bundle.errors import BundleInvalidError, InputError, PocketRecError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.engines.select import is_older
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.releases.selftest import replay
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.kit import build as kit
 from pocketrec_export.kit import versions as kit_versions
@@ -604,3 +606,14 @@ def test_node_runs_the_typescript_source(kits):
     assert found["CONTEXT"] == list(release.spec.context)
     assert found["USER_TOWER"]["inputs"][0]["shape"] == [1, 6, 32]
     assert found["RELEASE"] == release.manifest.name
+
+
+def test_a_kit_of_format_3_names_the_declared_features_of_its_inputs(tmp_path):
+    write_tiny_bundle(tmp_path / "typed", 3, answers=True)
+    write_kit(tmp_path / "typed", "web", tmp_path / "kit")
+    release = open_bundle(tmp_path / "kit" / PLATFORMS["web"].resources / "pocketrec")
+    assert release.manifest.format_version == 3 and replay(release, "onnx") > 0
+    source = (tmp_path / "kit" / SOURCES["web"]).read_text()
+    for name, columns in column_names(release.features).items():
+        block = source.partition(f"export const {name} = [")[2].partition("]")[0]
+        assert re.findall(r'"(\w+)"', block) == columns

@@ -244,3 +244,30 @@ def test_a_fleet_of_old_apps_halts_nothing(fleet, monkeypatch):
 def test_an_engine_that_nobody_knows_is_refused(asked):
     with pytest.raises(InputError, match="'tpu' is unknown"):
         asked.sync(asked.phone(), engine="tpu")
+
+
+def test_today_s_client_passes_over_format_3_and_the_next_one_installs_it(fleet, monkeypatch):
+    home = fleet.phone()
+    assert fleet.sync(home).to_release == fleet.new
+    write_tiny_bundle(fleet.folder / "typed", 3, answers=True, name="typed")
+    signers = load_signers(fleet.folder / "keys")
+    publish(fleet.folder / "typed", fleet.repo, signers, "stable", app_least="2.0")
+    with monkeypatch.context() as older:
+        older.setattr("pocketrec_bundle.manifest.FORMAT_VERSION", 2)
+        report = fleet.sync(home, app_version="1.9")
+        assert (report.status, report.update_app) == ("current", None)  # by the policy alone
+        report = fleet.sync(home, app_version="2.0")  # an app that its publisher misnamed
+        assert (report.status, report.to_release) == ("app_too_old", fleet.new)
+        assert "format version 3" in report.update_app
+        phone = Device(home, engine="onnx")
+        assert phone.status().release == "new" and phone.recommend().source == "model"
+        phone.close()
+    assert blocklist.failed(PhoneHome(home)) == frozenset()
+    typed = next(s.manifest for s in read_policy(fleet.repo, "stable").releases)
+    told = healths(open_database(default_url(fleet.repo)), "stable")[typed]
+    assert (told.app_too_old, told.failed) == (1, 0)
+    report = fleet.sync(home, app_version="2.1")
+    assert (report.status, report.to_release) == ("updated", typed)
+    phone = Device(home, engine="onnx")
+    assert phone.recommend().source == "model"
+    phone.close()

@@ -5,7 +5,7 @@ again (Breiman 2001, section 10). Retrieval is not asked again: the lists stay a
 with the same information share their importance.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.item_features import INPUTS, column_names
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32, Floats64
 from pocketrec_training.evaluation.question import Question
@@ -21,6 +23,7 @@ from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.significance import paired_bootstrap
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
 from pocketrec_training.ranker.realised import list_quality, realised, scores_of
+from pocketrec_training.towers.feature_inputs import NO_FEATURES
 
 MOST_CANDIDATES = 40_000
 """Bounds the cost: 200 lists of 200 candidates, scored `REPEATS` times for each feature."""
@@ -29,7 +32,7 @@ _AT_ONCE = 64
 """Lists that the ranker scores at a time."""
 _OF_USER = ("user_vector", "context")
 """Inputs with one row a list; all others have one row a candidate."""
-_SHORT = {"item_numeric": "numeric"}
+_SHORT = {"item_numeric": "numeric", **dict.fromkeys(INPUTS, "features")}
 """Names of inputs in the report, where they are not those of the graph."""
 
 Inputs = dict[str, NDArray[Any]]
@@ -42,28 +45,41 @@ class Shuffle:
     Attributes:
         name: such as "pair.times_had", or "item_vectors" for a group of columns.
         input: of the ranker's graph.
-        column: None: all columns of the input.
+        columns: None: all columns of the input.
     """
 
     name: str
     input: str
-    column: int | None = None
+    columns: tuple[int, ...] | None = None
 
 
-def features_of(spec: FeatureSpec, inputs: Inputs) -> list[Shuffle]:
-    """Return each named column of the inputs, and each input without names as one group."""
-    named: dict[str, tuple[str, ...]] = {
+def features_of(
+    spec: FeatureSpec, inputs: Inputs, declared: FittedFeatures = NO_FEATURES
+) -> list[Shuffle]:
+    """Return each named feature of the inputs, and each input without names as one group.
+
+    Args:
+        spec: names of columns.
+        inputs: of the ranker.
+        declared: features that the ranker reads beside the columns of the spec. All columns of one
+            are shuffled together, such as the codes of a list.
+    """
+    named: dict[str, Sequence[str]] = {
         "context": spec.context,
         "item_numeric": spec.numeric,
         "pair": spec.pair,
+        **column_names(declared),
     }
-    return [
-        Shuffle(name=f"{_SHORT.get(name, name)}.{column}", input=name, column=at)
-        if column
-        else Shuffle(name=name, input=name)
-        for name in inputs
-        for at, column in enumerate(named.get(name, ("",)))
-    ]
+    found = []
+    for name in inputs:
+        columns: dict[str, list[int]] = {}
+        for at, column in enumerate(named.get(name, ())):
+            columns.setdefault(column, []).append(at)
+        found += [
+            Shuffle(name=f"{_SHORT.get(name, name)}.{column}", input=name, columns=tuple(places))
+            for column, places in columns.items()
+        ] or [Shuffle(name=name, input=name)]
+    return found
 
 
 def feature_importance(
@@ -84,7 +100,7 @@ def feature_importance(
     inputs, real = candidates.flat(lists), lists.real
     whole = _Quality.of(ranker, inputs, lists, candidates)
     found = []
-    for feature in features_of(candidates.spec, inputs):
+    for feature in features_of(candidates.spec, inputs, candidates.items.typed_features):
         losses = [
             whole.less(_Quality.of(ranker, inputs | changed, lists, candidates))
             for changed in _shuffles(inputs, real, feature, seed)
@@ -138,7 +154,7 @@ def _shuffles(
 ) -> Iterator[Inputs]:
     """Yield the feature's input, shuffled in `REPEATS` ways; nothing if it is constant."""
     values = inputs[feature.input]
-    part = values if feature.column is None else values[:, feature.column]
+    part = values if feature.columns is None else values[:, feature.columns]
     places = np.flatnonzero(real.ravel())
     if not len(places) or (part[places] == part[places[0]]).all():
         return
@@ -151,10 +167,10 @@ def _shuffles(
             source = np.arange(n * m)
             source[places] = places[rng.permutation(len(places))]
         changed = values.copy()
-        if feature.column is None:
+        if feature.columns is None:
             changed[:] = values[source]
         else:
-            changed[:, feature.column] = part[source]
+            changed[:, feature.columns] = part[source]
         yield {feature.input: changed}
 
 

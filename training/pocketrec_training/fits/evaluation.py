@@ -10,6 +10,7 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.data.features.declared import fit_features
+from pocketrec_training.data.features.released import item_features
 from pocketrec_training.data.splits.check import tied_last_share
 from pocketrec_training.fits.report import TrainReport
 from pocketrec_training.fits.save import Fitted
@@ -87,6 +88,7 @@ def fit_evaluation(
         user_tower,
         table,
         neighbours=neighbours,
+        declared=item_features(towers.declared, spec, data.items),
         repeats=recipe.rerank.repeats,
         baskets=recipe.split.kind != "leave_last",
         outcomes=outcomes_of(objectives, recipe, data.items),

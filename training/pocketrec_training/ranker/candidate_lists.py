@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.candidates import extra_candidates, merged
+from pocketrec_bundle.declared.item_features import ItemFeatures
 from pocketrec_bundle.features import FeatureSpec, History, used_rows
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, votes_of
@@ -86,6 +87,7 @@ class CandidateGenerator:
         table: Floats32,
         *,
         neighbours: Neighbours | None = None,
+        declared: ItemFeatures | None = None,
         repeats: bool = False,
         baskets: bool = False,
         outcomes: Outcomes | None = None,
@@ -98,6 +100,7 @@ class CandidateGenerator:
             user_tower: trained.
             table: float32 [n_items, d], the item vectors.
             neighbours: item neighbours, if the spec uses them.
+            declared: declared features that the ranker reads beside the columns of the spec.
             repeats: whether items of the history can be recommended again.
             baskets: whether a user's events of one time are one case with several positives;
                 otherwise each event is a case.
@@ -110,6 +113,7 @@ class CandidateGenerator:
             category_codes(spec, data.items.categories),
             numeric_columns(spec, data.items, release_popularity(spec, data)),
             neighbours,
+            declared,
         )
 
     def over(self, data: Dataset) -> "CandidateGenerator":
@@ -120,6 +124,7 @@ class CandidateGenerator:
             self.user_tower,
             self.table,
             neighbours=self.items.neighbours,
+            declared=self.items.declared,
             repeats=self.repeats,
             baskets=self.baskets,
             outcomes=self.outcomes,
@@ -208,7 +213,7 @@ class CandidateGenerator:
         return {
             "user_vector": np.repeat(lists.user_vector, m, axis=0),
             "item_vectors": self.table[rows],
-            "item_categories": self.items.categories[rows],
+            **self.items.of_rows(rows),
             "item_numeric": lists.numeric.reshape(n * m, -1),
             "context": np.repeat(lists.context, m, axis=0),
             "pair": lists.pair.reshape(n * m, -1),

@@ -84,7 +84,7 @@ class RankerFit:
             minutes: cap, without set-up and compilation (`monitoring.counted_time`); 0 = no cap.
                 One epoch is always completed.
         """
-        ranker = build_ranker(self.config, self.spec)
+        ranker = build_ranker(self.config, self.spec, self.candidates.items.typed_features)
         logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
         if len(lists):
             sample = lists.take(self.rng.permutation(len(lists))[:STANDARD_LISTS])
@@ -218,7 +218,7 @@ def features(
     ranker: keras.Model, candidates: CandidateGenerator, lists: CandidateLists
 ) -> NDArray[np.float32]:
     """Return the ranker's transformed features before encoding, float32 [n * m, F]."""
-    table = keras.Model(ranker.inputs, ranker.get_layer("numbers").output[0])
+    table = keras.Model(ranker.inputs, ranker.get_layer("pieces").input)
     return score(table, candidates, lists).reshape(lists.rows.size, -1)
 
 

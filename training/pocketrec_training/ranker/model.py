@@ -11,8 +11,11 @@ import keras_rs
 import numpy as np
 from keras import layers, ops
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.item_features import input_widths
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.ranker.blend import Blend, BlendColumns, blend_names
+from pocketrec_training.ranker.declared_parts import DeclaredParts, settings_of
 from pocketrec_training.ranker.feature_transform import (
     CATEGORY_DIM,
     FORMS,
@@ -21,6 +24,7 @@ from pocketrec_training.ranker.feature_transform import (
 )
 from pocketrec_training.recipe.schema import RankerConfig
 
+NO_FEATURES = FittedFeatures()
 LIMIT = 6.0
 """Standardised features are clipped to [-LIMIT, LIMIT]."""
 MIN_BIN_WIDTH = 0.01
@@ -187,10 +191,17 @@ class Calibration(layers.Layer):
         return ops.sigmoid(calibrated)
 
 
-def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
+def build_ranker(
+    config: RankerConfig, spec: FeatureSpec, declared: FittedFeatures = NO_FEATURES
+) -> keras.Model:
     """Build the ranker, with the inputs of FORMAT.md and the output `probabilities` [N, H].
 
     The layer "logits" has the uncalibrated scores, which training fits.
+
+    Args:
+        config: its sizes.
+        spec: its columns.
+        declared: features that it reads beside the columns of the spec.
     """
     inputs = {
         "user_vector": keras.Input((spec.dim,), name="user_vector"),
@@ -201,6 +212,10 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         "item_numeric": keras.Input((len(spec.numeric),), name="item_numeric"),
         "context": keras.Input((len(spec.context),), name="context"),
         "pair": keras.Input((len(spec.pair),), name="pair"),
+    }
+    typed = {
+        name: keras.Input((width,), dtype=_dtype(name), name=name)
+        for name, width in input_widths(declared).items()
     }
     numbers = FeatureTransform(
         n_categories=len(spec.categories),
@@ -213,6 +228,11 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
     cycles = _cycles(spec)
     columns = [one for one in range(vectors + CATEGORY_DIM, size) if one not in cycles]
+    if typed:
+        parts = DeclaredParts(**settings_of(declared), name="declared")
+        raw = layers.Concatenate(name="all_numbers")([raw, parts(**typed)])
+        columns += range(size, size + parts.n_numbers)
+        size = int(raw.shape[-1])
     encode = PiecewiseLinearEncoding(columns=columns, per_feature=config.ple_bins, name="pieces")
     encoded = encode(raw)
     gains = [
@@ -241,7 +261,11 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         logits = Blend(name="logits")(prior, BlendColumns(columns=mixed, name="blend_columns")(x0))
     else:
         logits = RetrievalPrior(name="logits")(correction, log_share)
-    return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
+    return keras.Model(inputs | typed, Calibration(name="probabilities")(logits), name="ranker")
+
+
+def _dtype(input_name: str) -> str:
+    return "int32" if input_name == "item_codes" else "float32"
 
 
 def set_start(ranker: keras.Model, labels: Any, real: Any) -> None:

@@ -114,8 +114,8 @@ DEFECTS = (
     Defect(
         name="manifest-too-new",
         code="too_new",
-        fault="format version 3, with a key that version 3 might have",
-        make=manifest(lambda v: v | {"format_version": 3, "more": {}}),
+        fault="format version 4, with a key that version 4 might have",
+        make=manifest(lambda v: v | {"format_version": 4, "more": {}}),
     ),
     Defect(
         name="manifest-version-0",

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared.encoded import is_number_like
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import (
     BOUNDS,
@@ -14,10 +15,9 @@ from pocketrec_bundle.features import (
     REPEAT_PAIR,
     FeatureSpec,
 )
-from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.data.features.declared import declared_items
-from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
+from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.schema import Recipe, uses_time
 
 MAX_CATEGORIES = 8
@@ -39,7 +39,7 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     Raises:
         RecipeInvalidError: a device would refuse the spec, or the recipe has more hard negatives
             than there are other items.
-        TableInvalidError: the items lack a declared feature, or the release cannot hold its values.
+        TableInvalidError: the items lack a declared feature.
     """
     hard = recipe.retrieval.hard_negatives
     if hard >= len(items):
@@ -64,7 +64,7 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         numeric=(
             *NUMERIC,
             *(f"popularity_{days}_days" for days in ranker.popularity_days),
-            *_released_features(recipe, items),
+            *_numeric_features(recipe, items),
         ),
         context=CONTEXT if timed else tuple(n for n in CONTEXT if n not in OF_TIME),
         pair=tuple(
@@ -91,18 +91,16 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         ) from err
 
 
-def _released_features(recipe: Recipe, items: Items) -> list[str]:
-    """Return the declared features that become numeric columns of the release."""
-    names = [n for n, one in sorted(declared_items(recipe, items).items()) if one.ranker]
-    for name in names:
-        values = items.features[name]
-        if len(below := np.flatnonzero(values < 0)):
-            raise TableInvalidError(
-                f"{col.ITEMS_FILE}: features.items.{name}: {len(below)} items have a number below "
-                f"0, such as {items.ids[below[0]]!r} with {values[below[0]]:g}. On the phone that "
-                "means unknown. Remove ranker = true, or bring a column of at least 0."
-            )
-    return names
+def _numeric_features(recipe: Recipe, items: Items) -> list[str]:
+    """Return the declared features that are numeric columns: numbers of at least 0, and flags.
+
+    A number below 0 would mean unknown there, so such features are columns of format 3.
+    """
+    return [
+        name
+        for name, one in sorted(declared_items(recipe, items).items())
+        if one.ranker and is_number_like(one) and not (items.features[name] < 0).any()
+    ]
 
 
 def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
+from pocketrec_bundle.declared.encoded import Encoded, encoded_vectors, is_coded
 from pocketrec_bundle.declared.fitted import MAX_WORD
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Items, split_categories
@@ -74,6 +75,15 @@ def names_of(feature: Feature, values: Values) -> list[tuple[str, ...]]:
     if feature.kind == "categories":
         return [split_categories(text) for text in values]
     return [(text,) if text else () for text in values]
+
+
+def encoded(fitted: FittedFeature, values: Values) -> Encoded:
+    """Return the values of items in the form of a release."""
+    if is_coded(fitted.feature):
+        return Encoded(fitted.codes(names_of(fitted.feature, values)))
+    if fitted.feature.kind == "vector":
+        return encoded_vectors(values)
+    return Encoded(np.asarray(values, np.float32))
 
 
 def _known(feature: Feature, values: Values) -> Values:
