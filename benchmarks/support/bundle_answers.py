@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.declared.encoded import is_coded
+from pocketrec_bundle.declared.item_features import input_widths
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.features import FeatureSpec, History
 from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.features import GoldenFeatures
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
@@ -46,7 +50,11 @@ def answers(bundle: Bundle) -> str:
     golden, edges, rules = Golden.of(bundle), GoldenEdges.of(bundle), GoldenRules.of(bundle)
     parts: list[Any] = [ids, found, bundle.spec.to_json(), bundle.policy.to_json()]
     parts += [golden.to_json(), bundle.rules.to_json() if bundle.rules else None]
-    parts += [each and each.to_json() for each in (edges, rules)]
+    parts += [each and each.to_json() for each in (edges, rules, GoldenFeatures.of(bundle))]
+    parts.append(bundle.features.to_json())
+    if bundle.item_features is not None:
+        inputs = bundle.item_features.inputs(np.array(rows))
+        parts += [[name, array.tolist()] for name, array in inputs.items()]
     audience = bundle.audience.of_items(bundle.item_count)
     parts += [bundle.audience.region_names, audience.regions, audience.age_ratings.tolist()]
     parts.append(bundle.campaigns.to_json())
@@ -70,7 +78,7 @@ def serve(bundle: Bundle) -> int:
     device = Recommender(bundle)
     for history, now in requests:
         device.recommend(Query(history, now))
-    device._tower, device._ranker = MeanTower(spec), FirstColumn(spec)
+    device._tower, device._ranker = MeanTower(spec), FirstColumn(spec, bundle.features)
     check_cases(device)
     filters = Filters(none_of=spec.categories[:1], region="r01", max_age_rating=12)
     shown = Impressions(rows=rows, followed=rows % 3 == 0)
@@ -106,8 +114,11 @@ class MeanTower:
 class FirstColumn:
     """Stands in for the ranker: every head gives the first pair column, cut to 0..1."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: FeatureSpec, declared: FittedFeatures) -> None:
+        self._spec, self._widths = spec, input_widths(declared)
+        self._codes = [
+            one.n_codes for one in declared.items if is_coded(one.feature) for _ in range(one.width)
+        ]
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
         spec, codes = self._spec, inputs["item_categories"]
@@ -116,4 +127,10 @@ class FirstColumn:
         assert inputs["context"].shape == (1, len(spec.context))
         assert codes.shape == (spec.candidates, spec.max_categories)
         assert 0 <= codes.min(initial=0) <= codes.max(initial=0) <= len(spec.categories)
+        for name, width in self._widths.items():
+            assert inputs[name].shape == (spec.candidates, width)
+            assert np.isfinite(inputs[name]).all()
+        if self._codes:
+            assert (inputs["item_codes"] >= 0).all()
+            assert (inputs["item_codes"] <= self._codes).all()
         return np.repeat(inputs["pair"][:, :1].clip(0, 1), len(spec.heads), axis=1)

@@ -29,7 +29,7 @@ ADDRESS_SPACE_MIB = 1024
 """More than this, libraries and their stacks included, is a MemoryError."""
 LONGEST_REASON = 1000
 READY = "ready"
-VERSIONS = (2, 1)
+VERSIONS = (3, 2, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def main(work: Path, seed: int, start: int, stop: int) -> None:
 
 
 def version_of(number: int) -> int:
-    """Format version of a case: every mutation of one, then every one of the other."""
+    """Format version of a case: every mutation of one, then every one of the next."""
     return VERSIONS[number // len(MUTATORS) % len(VERSIONS)]
 
 

@@ -13,8 +13,15 @@ from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES
 from pocketrec_export.conformance.sound import Base, Mutant, encode, pick
 
 JSON_FILES = (
-    *("campaigns.json", "feature_spec.json", "golden.json", "golden_edges.json"),
-    *("golden_rules.json", "policy.json", "regions.json", "rules.json"),
+    *("campaigns.json", "feature_spec.json", "features.json", "golden.json"),
+    *(
+        "golden_edges.json",
+        "golden_features.json",
+        "golden_rules.json",
+        "policy.json",
+        "regions.json",
+        "rules.json",
+    ),
 )
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, 2, -1, 0.5, -0.0, 1.0, 1e308, 1e-320),

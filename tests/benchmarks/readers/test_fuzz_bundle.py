@@ -13,7 +13,7 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_export.conformance.tiny_bundle import N_ITEMS, write_tiny_bundle
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def base_dir(tmp_path, request):
     write_tiny_bundle(tmp_path / "base", request.param)
     return tmp_path / "base"
@@ -78,7 +78,8 @@ def test_other_answers_are_told_from_equal_ones(base_dir):
 
 def test_versions_take_turns():
     n = len(MUTATORS)
-    assert [fuzz_child.version_of(at) for at in (0, n - 1, n, 2 * n - 1, 2 * n)] == [2, 2, 1, 1, 2]
+    at = (0, n - 1, n, 2 * n - 1, 2 * n, 3 * n)
+    assert [fuzz_child.version_of(number) for number in at] == [3, 3, 2, 2, 1, 3]
 
 
 def test_children_are_counted_to_the_last_case_and_a_dead_one_is_a_crash(tmp_path, monkeypatch):

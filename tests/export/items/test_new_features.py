@@ -86,9 +86,15 @@ def test_features_are_an_object(read):
 def test_a_column_of_the_release_has_no_number_below_0():
     stock = FittedFeature(name="stock", feature=Feature(kind="number", ranker=True))
     declared = FittedFeatures(items=(stock,))
-    assert new_features(declared, [("i1", {"stock": 0})], "c.json")["stock"].tolist() == [0]
+
+    def stock_of(number, numeric=("stock",)):
+        found = new_features(declared, [("i1", {"stock": number})], "c.json", numeric)
+        return found["stock"].tolist()
+
+    assert stock_of(0) == [0]
     with pytest.raises(InputError, match="of at least 0, found -1"):
-        new_features(declared, [("i1", {"stock": -1})], "c.json")
+        stock_of(-1)
+    assert stock_of(-1, numeric=()) == [-1]  # a typed column of format 3
 
 
 def test_a_joined_item_gives_all_its_features_again():

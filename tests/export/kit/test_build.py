@@ -615,5 +615,5 @@ def test_a_kit_of_format_3_names_the_declared_features_of_its_inputs(tmp_path):
     assert release.manifest.format_version == 3 and replay(release, "onnx") > 0
     source = (tmp_path / "kit" / SOURCES["web"]).read_text()
     for name, columns in column_names(release.features).items():
-        block = source.partition(f"export const {name} = [")[2].partition("]")[0]
+        block = source.partition(f"export const {name.upper()} = [")[2].partition("]")[0]
         assert re.findall(r'"(\w+)"', block) == columns

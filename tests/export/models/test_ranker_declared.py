@@ -1,7 +1,10 @@
 """Declared features in the ranker's graph, and in its files."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
@@ -65,7 +68,7 @@ def _inputs(seed, features=FEATURES):
     rng = np.random.default_rng(seed)
     found = {}
     for name, (shape, dtype) in ranker_signature(SPEC, features).inputs.items():
-        value = rng.normal(size=shape)
+        value: NDArray[Any] = rng.normal(size=shape)
         if name == "item_categories":
             value = rng.integers(0, 4, shape)
         elif name == "item_codes":
@@ -100,16 +103,16 @@ def _ranker(seed, features=FEATURES, config=None):
 def test_numbers_are_clipped_scaled_and_0_where_unknown():
     layer = DeclaredParts(**settings_of(FEATURES))
     # Margin 3, unknown, -9; sold e - 1, 5000 and unknown; the flag 1, 0, unknown.
-    values = [[3, np.e - 1, 1], [0, 5000, 0], [-9, 0, 0]]
-    known = [[1, 1, 1], [0, 1, 1], [1, 0, 0]]
-    found = np.asarray(layer.scaled(np.array(np.hstack([values, known]), np.float32)))
+    values = np.array([[3, np.e - 1, 1], [0, 5000, 0], [-9, 0, 0]], np.float32)
+    known = np.array([[1, 1, 1], [0, 1, 1], [1, 0, 0]], np.float32)
+    found = np.asarray(layer.scaled(np.hstack([values, known])))
     # Edges 1 and 4 of margin are 1/8 and 7/8 of its range, edge 2 the middle: (3 - 0) / (2 + 1).
     # Sold is log(1 + number) first; 5000 is clipped to 1000. Edges 0 and 3; the middle is edge 2.
     sold = [(1 - 2) / 6, (np.log(1001) - 2) / 6]
     assert found[:, :3] == pytest.approx(
         np.array([[1, sold[0], 1], [0, sold[1], 0], [-3, 0, 0]]), abs=1e-5
     )
-    assert found[:, 3:].tolist() == known
+    assert found[:, 3:].tolist() == known.tolist()
 
 
 def test_names_have_the_mean_of_their_vectors_and_unknown_ones_0():
@@ -173,8 +176,9 @@ def test_all_files_answer_as_the_model(tmp_path):
     calibration = [_inputs(seed) for seed in range(30, 46)]
     inputs = [_inputs(seed) for seed in range(50, 54)]
     truth = as_function(model, signature)
-    # Of the rounding of weights and of numbers to 8 bits.
-    within = {"fp32": 1e-5, "fp16": 5e-3, "dynamic": 0.1, "int8": 0.2, "selective": 0.2}
+    # The largest and the mean error; weights and numbers of 8 bits round more.
+    rough = (0.5, 0.03)
+    within = {"fp32": (1e-5, 1e-6), "fp16": (0.02, 1e-3)}
     for made in convert(model, signature, variants, calibration):
         path = tmp_path / f"{made.engine}.{made.variant}"
         path.write_bytes(made.data)
@@ -182,4 +186,5 @@ def test_all_files_answer_as_the_model(tmp_path):
         for one in inputs:
             apart = np.abs(engine.run(one) - run_keras(truth, one))
             assert np.isfinite(apart).all()
-            assert apart.max() <= within[made.variant], (made.engine, made.variant)
+            largest, mean = within.get(made.variant, rough)
+            assert apart.max() <= largest and apart.mean() <= mean, (made.engine, made.variant)

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
+from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import TEST, VALID
 from pocketrec_training.evaluation import importance
 from pocketrec_training.evaluation.importance import feature_importance, features_of
@@ -88,7 +90,8 @@ def test_user_features_are_shuffled_between_lists_and_stay_equal_within_one(list
             assert (rows == rows[:, :1]).all()
             assert (rows != inputs[feature.input].reshape(n, m, -1)).any()
             assert sorted(rows.ravel()) == sorted(inputs[feature.input].ravel())
-    others = [i for i in range(inputs["context"].shape[1]) if i != context.column]
+    assert context.columns is not None
+    others = [i for i in range(inputs["context"].shape[1]) if i not in context.columns]
     assert (changed["context"][:, others] == inputs["context"][:, others]).all()
 
 
@@ -106,3 +109,31 @@ def test_a_trained_ranker_loses_most_without_what_decides(world, make_candidates
     assert found[0]["ndcg10_loss"] > 0
     by_name = {one["feature"]: one for one in found}
     assert by_name["pair.times_had"]["ndcg10_loss"] == by_name["pair.times_had"]["auc_loss"] == 0
+
+
+def test_all_columns_of_a_declared_feature_are_shuffled_together():
+    tags = FittedFeature(name="tags", feature=Feature(kind="categories", most=2, ranker=True))
+    margin, size = (
+        FittedFeature(name=name, feature=Feature(kind="number", ranker=True))
+        for name in ("margin", "size")
+    )
+    declared = FittedFeatures(items=(margin, size, tags))
+    inputs = {"item_numbers": np.zeros((1, 4)), "item_codes": np.zeros((1, 2), np.int32)}
+    found = features_of(SPEC_OF_NOTHING, inputs, declared)
+    assert {each.name: (each.input, each.columns) for each in found} == {
+        "features.margin": ("item_numbers", (0, 2)),  # its value, and whether it is known
+        "features.size": ("item_numbers", (1, 3)),
+        "features.tags": ("item_codes", (0, 1)),
+    }
+
+
+SPEC_OF_NOTHING = FeatureSpec(
+    dim=1,
+    max_history=1,
+    event_types=("a",),
+    categories=(),
+    max_categories=1,
+    heads=("engage",),
+    head_weights=(1.0,),
+    candidates=1,
+)
