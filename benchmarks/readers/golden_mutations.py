@@ -3,7 +3,8 @@
 Each line of `golden_faults.txt` changes one place of the Python reader, as a client in another
 language may get it wrong. The changed reader then replays the golden vectors that the sound one
 recorded for the tiny bundle. `requests`: found by `golden.json` and the files `golden/STAGE` alone,
-which hold histories of users; `all`: with `golden_edges.json` and `golden_rules.json`.
+which hold histories of users; `all`: with `golden_edges.json`, `golden_rules.json` and
+`golden_features.json`. The tiny bundle is of the newest format version.
 """
 
 import importlib
@@ -22,6 +23,7 @@ from rich.table import Table
 from benchmarks.harness import Cell, Options, Result
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.manifest import FORMAT_VERSION
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.engines.select import MODELS, Engine, open_model
 from pocketrec_edge.recommend.pipeline import Recommender
@@ -180,7 +182,7 @@ def run(options: Options) -> Result:
     """Try every fault; prints the table."""
     options.work.mkdir(parents=True, exist_ok=True)
     folder = options.work / "golden-mutations"
-    write_tiny_bundle(folder, answers=True)
+    write_tiny_bundle(folder, FORMAT_VERSION, answers=True)
     sound = Sound.of(folder)
     if found := failing(sound)[1]:
         raise FaultyListError(f"the sound reader fails its own golden vectors: {', '.join(found)}")

@@ -17,9 +17,11 @@ from benchmarks.readers.golden_mutations import (
     run,
 )
 from pocketrec_bundle import ranker_features
+from pocketrec_bundle.manifest import FORMAT_VERSION
 from pocketrec_bundle.settings.rules import KINDS
 from pocketrec_edge.recommend import pipeline
 from pocketrec_edge.recommend.rules import apply_rules, removal
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 FLOOR = Fault(
     file="edge_runtime/pocketrec_edge/recommend/rules/removal.py",
@@ -30,8 +32,10 @@ FLOOR = Fault(
 
 
 @pytest.fixture(scope="module")
-def sound(tiny_release) -> Sound:
-    return Sound.of(tiny_release)
+def sound(tmp_path_factory) -> Sound:
+    folder = tmp_path_factory.mktemp("sound") / "bundle"
+    write_tiny_bundle(folder, FORMAT_VERSION, answers=True)
+    return Sound.of(folder)
 
 
 def test_each_fault_is_caught_and_leaves_the_reader_as_it_was(sound):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
 from pocketrec_bundle.features import FeatureSpec
@@ -118,7 +119,10 @@ def test_all_columns_of_a_declared_feature_are_shuffled_together():
         for name in ("margin", "size")
     )
     declared = FittedFeatures(items=(margin, size, tags))
-    inputs = {"item_numbers": np.zeros((1, 4)), "item_codes": np.zeros((1, 2), np.int32)}
+    inputs: dict[str, NDArray[Any]] = {
+        "item_numbers": np.zeros((1, 4)),
+        "item_codes": np.zeros((1, 2), np.int32),
+    }
     found = features_of(SPEC_OF_NOTHING, inputs, declared)
     assert {each.name: (each.input, each.columns) for each in found} == {
         "features.margin": ("item_numbers", (0, 2)),  # its value, and whether it is known
