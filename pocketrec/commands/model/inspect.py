@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pocketrec_bundle.objectives import Objectives
     from pocketrec_bundle.declared import FittedFeature
+    from pocketrec_bundle.objectives import Objectives
 
 
 def _feature(fitted: "FittedFeature") -> dict[str, Any]:
