@@ -39,6 +39,10 @@ BENCHMARKS = {
         "readers.golden_mutations",
         "Golden vectors catch faults of a client, one by one, and name the stage.",
     ),
+    "features": Benchmark(
+        "releases.features",
+        "30 declared features of a million items cost little space and time; devices agree.",
+    ),
     "quality-ml1m": Benchmark(
         "quality.ml1m",
         "MovieLens-1M through int8 models and index, beside the published figures.",
