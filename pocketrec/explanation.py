@@ -33,6 +33,8 @@ def _stages(item: ItemExplanation, candidates: int) -> Iterator[tuple[str, str]]
     yield "retrieval", f"{found}, place {among} of {candidates}" if among else found
     if item.probabilities:
         yield "ranker", "  ".join(f"{head} {p:.3f}" for head, p in item.probabilities.items())
+    if item.features:
+        yield "features", "; ".join(f"{name} {text}" for name, text in item.features.items())
     if item.parts:
         yield "parts", "  ".join(f"{name} {value:.4g}" for name, value in item.parts.items())
     if item.formula:

@@ -4,7 +4,7 @@ In: declarations of a recipe, names of a vocabulary. Out: codes and numbers, the
 and on a device.
 Read in this order: feature.py, a declaration and its bounds; fitted.py, what training adds;
 encoded.py, values as a release has them; item_features.py, the files and the ranker's inputs;
-write.py.
+write.py; in_words.py.
 """
 
 from pocketrec_bundle.declared.feature import Feature, problems

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pocketrec_bundle.candidates import extra_candidates
+from pocketrec_bundle.declared.in_words import in_words
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.features import History, used_rows
 from pocketrec_bundle.floats import Floats32
@@ -55,6 +56,7 @@ class ItemExplanation:
         retrieval_score, retrieval_place: its inner product with the user vector, and its place
             among the candidates.
         probabilities: the ranker's outputs, by head.
+        features: declared features that the ranker reads beside the numeric columns, in words.
         parts: of the final score: values of heads in their units and numbers of the item that its
             formula reads, by name; empty without objectives.
         formula: of the final score; None: the weighted sum of the heads.
@@ -76,6 +78,7 @@ class ItemExplanation:
     retrieval_score: float
     retrieval_place: int | None
     probabilities: dict[str, float]
+    features: dict[str, str]
     parts: dict[str, float]
     formula: str | None
     score: float | None
@@ -235,6 +238,7 @@ class _Explaining:
             retrieval_score=float(inner(vector[None], slate.user_vector)[0]),
             retrieval_place=None if at is None else at + 1,
             probabilities=dict(zip(device.spec.heads, heads, strict=False)),
+            features=in_words(device.bundle.item_features, row),
             parts={} if at is None else self._parts(row, at),
             formula=formula_of(device.bundle.objectives),
             score=None if at is None else float(slate.scores[at]),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketrec.cli import main
+from pocketrec_bundle.declared.in_words import in_words
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import open_bundle
@@ -24,6 +25,7 @@ from pocketrec_export.conformance.tiny_bundle import (
     tiny_items,
     write_tiny_bundle,
 )
+from pocketrec_export.conformance.tiny_features import FEATURES, tiny_features
 from pocketrec_export.conformance.tiny_models import VOTES
 
 NOW = 1_700_000_000
@@ -248,3 +250,21 @@ def test_command_tells_the_stages_and_what_json_has(tiny_release, tmp_path, runn
     withdrawn = runner.invoke(main, [*words, IDS[9]]).stdout
     assert "not shown    the release has withdrawn it" in withdrawn
     assert runner.invoke(main, [*words, "nobody"]).exit_code == 2
+
+
+def test_declared_features_are_told_in_words(tmp_path):
+    write_tiny_bundle(tmp_path / "typed", 3, answers=True)
+    device = Recommender(open_bundle(tmp_path / "typed"), "onnx")
+    (item,) = explain(device, history(3, 7), NOW, item_id=IDS[0])[1]
+    assert [*item.features] == ["brand", "image", "margin", "new", "tags", "weight"]
+    assert item.features["image"] == item.features["margin"] == "unknown"
+    values, items = tiny_features(48), device.bundle.item_features
+    for row in range(48):
+        words = in_words(items, row)
+        code = int(values["brand"].values[row, 0])
+        brands = ("unknown", *FEATURES.items[0].names, "another name", "another name")
+        assert words["brand"] == brands[code]
+        tags = [f"tag {tag - 1}" for tag in values["tags"].values[row].tolist() if tag]
+        assert words["tags"] == (", ".join(tags) or "unknown")
+        margin = values["margin"].values[row]
+        assert words["margin"] == ("unknown" if np.isnan(margin) else f"{margin:g}")
