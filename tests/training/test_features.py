@@ -93,7 +93,7 @@ def test_a_catalogue_update_computes_what_training_computes(folder, run):
     known = trained.items.pick([trained.items.ids.index(name) for name in ("i3", "i4")])
     values = [
         {"about": f"word {n % 4}", "brand": "ABC"[n % 3], "stock": 3 * n, "is_new": n % 2 == 1}
-        | {"image": array("d", [n % 5, n % 7, 1])}
+        | {"image": array("d", [n % 5, n % 7, 1]), "margin": n / 2 - 7, "maker": "ABC"[n % 3]}
         for n in (3, 4)
     ]
     pairs = zip(["new-3", "new-4"], values, strict=True)

@@ -20,6 +20,8 @@ from pocketrec_export.models.freeze import ModelSignature
 from pocketrec_export.models.onnx_quantizer import PRODUCTS, quantized
 
 _MOVES = ("Reshape", "Transpose")
+VECTORS = "item_embeddings"
+"""Input of vector features."""
 
 
 def static(
@@ -27,8 +29,8 @@ def static(
 ) -> onnx.ModelProto:
     """Quantize a tidy float32 model, in place.
 
-    The last product, and those that read what a gate multiplied, have int8 weights and float
-    arithmetic, for the reasons in `pocketrec_export.models.tflite_static`.
+    The last product, those that read what a gate multiplied, and those of vector features have int8
+    weights and float arithmetic, for the reasons in `pocketrec_export.models.tflite_static`.
 
     Raises:
         ConversionFailedError: the quantizer refused.
@@ -37,7 +39,11 @@ def static(
 
     fixed = {tensor.name for tensor in model.graph.initializer}
     products = [n for n in model.graph.node if n.op_type in PRODUCTS and n.input[1] in fixed]
-    delicate = [n for n in products if n is products[-1] or _reads_a_gate(model, n, fixed)]
+    delicate = [
+        n
+        for n in products
+        if n is products[-1] or _reads_a_gate(model, n, fixed) or _reads_vectors(model, n)
+    ]
     for node in delicate:
         _store_as_int8(model, node)
     chosen = [node.name for node in products if node not in delicate]
@@ -76,6 +82,14 @@ def _reads_a_gate(model: onnx.ModelProto, node: onnx.NodeProto, fixed: set[str])
     while source is not None and source.op_type in _MOVES:
         source = maker.get(source.input[0])
     return source is not None and source.op_type == "Mul" and not fixed & set(source.input)
+
+
+def _reads_vectors(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
+    maker = {name: one for one in model.graph.node for name in one.output}
+    name = node.input[0]
+    while name in maker and maker[name].op_type in (*_MOVES, "Slice"):
+        name = maker[name].input[0]
+    return bool(name == VECTORS)
 
 
 def _store_as_int8(model: onnx.ModelProto, node: onnx.NodeProto) -> None:

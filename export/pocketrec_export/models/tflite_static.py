@@ -25,6 +25,8 @@ from pocketrec_export.models.tflite_graph import Operation
 from pocketrec_export.models.tflite_tidy import tidy
 
 _PRODUCT = "FULLY_CONNECTED"
+VECTORS = "item_embeddings"
+"""Input of vector features."""
 _PER_CHANNEL_VERSION = 10
 _MOVES = ("RESHAPE", "TRANSPOSE")
 _INTEGER = (
@@ -110,7 +112,10 @@ def _full(model: Any) -> RecipeManager:
     """Instructions for int8 arithmetic in every operation that a product's result reaches."""
     recipe = RecipeManager()
     reached: set[int] = set()
+    raw = _of_vector_features(model)
     for one in tflite_graph.operations(model):
+        if one.name == _PRODUCT and one.inputs[0] in raw:
+            continue
         if one.name == _PRODUCT or reached & set(one.inputs):
             reached |= set(one.outputs)
             if one.name in _INTEGER:
@@ -128,15 +133,29 @@ def _selective(model: Any) -> RecipeManager:
     fixed = tflite_graph.constants(model)
     found = tflite_graph.operations(model)
     maker = {output: one for one in found for output in one.outputs}
+    raw = _of_vector_features(model)
     recipe = RecipeManager()
     products = [one for one in found if one.name == _PRODUCT]
     for one in products:
         scope, name = _scope(model, one), TFLOperationName(one.name)
-        if one is products[-1] or _reads_a_gate(one, maker, fixed):
+        if one is products[-1] or one.inputs[0] in raw or _reads_a_gate(one, maker, fixed):
             recipe.add_weight_only_config(scope, name, 8)
         else:
             recipe.add_static_config(scope, name, 8, 8)
     return recipe
+
+
+def _of_vector_features(model: Any) -> set[int]:
+    """Return the tensors that hold vector features as they come in.
+
+    Their products are joined with raw columns, which one scale for all would drown.
+    """
+    graph = model.subgraphs[0]
+    found = {int(i) for i in graph.inputs if VECTORS in graph.tensors[i].name.decode()}
+    for one in tflite_graph.operations(model):
+        if one.name in (*_MOVES, "SLICE", "STRIDED_SLICE") and one.inputs[0] in found:
+            found |= set(one.outputs)
+    return found
 
 
 def _reads_a_gate(one: Operation, maker: dict[int, Operation], fixed: set[int]) -> bool:

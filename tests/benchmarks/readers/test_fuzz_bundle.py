@@ -43,7 +43,7 @@ def test_every_mutation_is_refused_or_harmless_and_leaves_the_base_whole(base_di
     before, folder = contents(base_dir), tmp_path / "case"
     shutil.copytree(base_dir, folder, copy_function=os.link)
     outcomes = set()
-    for number in range(4 * len(MUTATORS)):
+    for number in range(8 * len(MUTATORS)):
         kind, made = mutant(base, 3, number)
         with fuzz_child.placed(made, folder, base_dir):
             outcome, detail = fuzz_child.judge(folder, expected)
