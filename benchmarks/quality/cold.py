@@ -6,8 +6,9 @@ Data (`cold_split.py`): Online Retail II, cut after 80% of its events, a fifth o
 out completely, because only some dozens arrive after it; again with the products that came after
 40%, of which 50 are 11%; MovieTweetings, films that came after 80%. Peers: random order, its
 expected value 50 / pool; tf-idf (`title_similarity.py`), the variant that is best on an earlier
-cut. One run, one seed; intervals are bootstraps over users. All vectors are rounded to int8 rows,
-as on the phone; the user tower is the Keras model.
+cut. Also measured: votes of the user's items for new items of similar content (`votes.py`) beside
+the vectors. One run, one seed; intervals are bootstraps over users. All vectors are rounded to
+int8 rows, as on the phone; the user tower is the Keras model.
 """
 
 import sys
@@ -25,6 +26,7 @@ from benchmarks.support.cold_start import title_similarity
 from benchmarks.support.cold_start.likes import SLATE, kept, recall_of_sequels, sequels
 from benchmarks.support.cold_start.scores import as_stored, expected, lifted, mixed, recall_at
 from benchmarks.support.cold_start.split import ColdSplit, split
+from benchmarks.support.cold_start.votes import votes, with_votes
 from pocketrec_bundle.declared import FittedFeatures
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
@@ -200,6 +202,8 @@ def measure(
     model = recall_at(users[takers] @ new.T, wanted, k)
     tower = recall_at(users[takers] @ as_stored(own).T, wanted, k)
     tfidf = recall_at(title_similarity.scores(case, baseline, towers.declared), wanted, k)
+    asked = with_votes(users[takers] @ new.T, votes(case, towers.declared))
+    voted = recall_at(asked, wanted, k)
     random = min(1.0, k / len(case.new))
     everybody = np.bincount(np.concatenate(wanted), minlength=len(case.new)).astype(np.float32)
     oracle = recall_at(np.tile(everybody, (len(takers), 1)), wanted, k)
@@ -213,10 +217,13 @@ def measure(
     pool = f"{len(case.new)} new items, {len(takers)} users"
     rows = [
         row(f"Recall@{k}, by content", model, pool),
+        row(f"Recall@{k}, by content and votes", voted, "similar items of the history vote"),
         row(f"Recall@{k}, item tower alone", tower, "nothing fitted"),
         row(f"Recall@{k}, random order", random, "expected value"),
         row(f"Recall@{k}, title similarity", tfidf, str(baseline)),
         row("by content minus title similarity", model - tfidf, "paired, by user"),
+        row("by content and votes minus title similarity", voted - tfidf, "paired, by user"),
+        row("by content and votes minus by content", voted - model, "paired, by user"),
         row(f"Recall@{k}, most taken afterwards", oracle, "knows the future; for scale"),
     ]
     figures = {
@@ -224,6 +231,8 @@ def measure(
         f"random_recall50_{shop.key}": random,
         f"tfidf_recall50_{shop.key}": float(tfidf.mean()),
         f"gain_low_{shop.key}": interval(model - tfidf, options.seed)["low"],
+        f"recall50_votes_{shop.key}": float(voted.mean()),
+        f"votes_gain_low_{shop.key}": interval(voted - tfidf, options.seed)["low"],
         f"train_s_{shop.key}": towers.seconds,
     }
     tables = options.work / shop.key / "tables"

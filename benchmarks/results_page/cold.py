@@ -22,8 +22,10 @@ def _targets(run: Run) -> list[Target]:
 
 
 def _tables(run: Run) -> list[Table]:
-    methods = {
-        "by content": "PocketRec, by content",
+    methods = {"by content": "PocketRec, by content"}
+    if "recall50_votes_retail" in run.figures:  # results stored before votes were measured
+        methods["by content and votes"] = "PocketRec, by content and votes of the history"
+    methods |= {
         "item tower alone": "PocketRec, item tower alone",
         "title similarity": "title similarity (tf-idf), tuned",
         "random order": "random order",

@@ -11,6 +11,7 @@ from benchmarks.support.cold_start import likes as cold_likes
 from benchmarks.support.cold_start import scores as cold_scores
 from benchmarks.support.cold_start import split as cold_split
 from benchmarks.support.cold_start import title_similarity
+from benchmarks.support.cold_start import votes as cold_votes
 from pocketrec_bundle.declared import Feature, FittedFeature, FittedFeatures
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.data.dataset import VALID
@@ -227,6 +228,21 @@ def test_declared_vectors_and_texts_reach_the_peer(case):
         assert found > 1.5 * 15 / len(case.new), str(variant)
 
 
+def test_votes_find_the_kind_and_add_to_scores(case):
+    wanted = [case.new_taken[at] for at in case.takers]
+    voted = cold_votes.votes(case, FittedFeatures())
+    assert voted.shape == (len(case.takers), len(case.new))
+    assert cold_scores.recall_at(voted, wanted, 15).mean() > 1.5 * 15 / len(case.new)
+
+
+def test_votes_count_half_of_the_scores_by_hand():
+    scores = np.array([[0, 10], [20, 10]], np.float32)  # around the mean -5, 5 and 5, -5
+    votes = np.array([[4, 0], [0, 4]], np.float32)
+    assert cold_votes.with_votes(scores, votes).tolist() == [[-0.5, 0.5], [0.5, -0.5]]
+    alike = np.full((2, 2), 3, np.float32)
+    assert cold_votes.with_votes(scores, alike).tolist() == [[-1, 1], [1, -1]]
+
+
 def test_recall_by_hand():
     scores = np.array([[5, 4, 3, 2], [1, 2, 3, 4]], np.float32)
     wanted = [np.array([0, 3]), np.array([0])]
@@ -239,6 +255,7 @@ def test_new_films_are_found_by_content_and_shown_as_often_as_expected(shop, tmp
     result = cold.run(options, shops=(shop,), places=10)
     found = result.figures
     assert {"recall50_movies", "random_recall50_movies", "tfidf_recall50_movies"} <= set(found)
+    assert found["recall50_votes_movies"] > 2 * found["random_recall50_movies"]
     assert 0 < found["random_recall50_movies"] < 0.25
     assert found["recall50_movies"] > 2 * found["random_recall50_movies"]
     # Lifted by what the past lets expect: neither buried nor flooding.
