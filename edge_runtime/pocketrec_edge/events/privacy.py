@@ -133,6 +133,7 @@ def erase(home: PhoneHome, cipher: Cipher | None = None) -> ErasureReport:
             home.interests,
             home.sessions,
             home.arms,
+            home.arm_models,
             home.sums,
             home.bucket_id,
         ):

@@ -258,6 +258,16 @@ def test_two_starts_without_a_slate_are_blamed_on_the_arm_before_the_release(two
     assert store.active()[0] == active
 
 
+def test_an_erasure_forgets_the_ranker_of_the_arm(two_rankers, tmp_path):
+    home, store, _ = stored(two_rankers, tmp_path)
+    with Device(home.folder, engine="onnx") as device:
+        device.erase()
+    assert not home.arm_models.exists()
+    manifest = store.read_manifest(str(store.active()[0]))
+    with pytest.raises(EngineError, match="comes with the next sync"):
+        arm_models.check(home, manifest, "against", "onnx")
+
+
 def test_another_runtime_tests_a_ranker_again(tmp_path, two_rankers):
     home, _, entry = stored(two_rankers, tmp_path)
     known = arm_models.find(home, entry.sha256, "onnx")
