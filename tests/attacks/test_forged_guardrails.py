@@ -1,7 +1,7 @@
-"""Events that nobody's phone had: to halt a sound arm, or to keep a harmful one running.
+"""Events and sums that nobody's phone had: to halt a sound arm, or to keep a harmful one running.
 
-The attacker uploads what they like over HTTP, under as many install ids as they like, from one
-network. Honest phones are in networks of their own. A look is made as the server makes it.
+The attacker uploads what they like over HTTP, under as many ids as they like, from one network.
+Honest phones are in networks of their own. A look is made as the server makes it.
 """
 
 import http.client
@@ -17,6 +17,7 @@ import pytest
 from benchmarks.support import command_line
 from benchmarks.support.network.loopback_networks import address_in
 from pocketrec_bundle.settings.assignment import assigned_arm
+from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_server.experiments import signing
@@ -55,6 +56,26 @@ class Channel:
         self.one = signing.start(self.repo, self.signers, "stable", plan, now_utc=self.begin)
         self.engine = open_database(default_url(self.repo))
 
+    def sums(self, network, arm, *, fallbacks=0, slates=10, ms=50.0):
+        """Upload the sums of a new phone, some of its slates fallbacks."""
+        zeros = dict.fromkeys(LIMITS, 0)
+        body = DeviceSums(
+            channel="stable",
+            experiment="blend",
+            salt=self.one.salt,
+            arm=arm,
+            id=f"{next(_ids):032x}",
+            seq=1,
+            currency=None,
+            sums=zeros
+            | {"requests": slates, "timed": slates, "fallbacks": fallbacks}
+            | {"slate_us": int(slates * ms * 1000), "busiest_day": slates},
+            past={name: 0 for name in zeros if name in PAST_LIMITS},
+            score_bins=(0,) * 13,
+            latency_bins=(0,) * 13,
+        )
+        assert self._post(network, "/v1/sums", body.to_bytes()) == {"stored": True}
+
     def phone(self, network, arm, *, fallbacks=0, slates=10, ms=50.0):
         """Upload an exposure and slates of a new install, some of them fallbacks."""
         ts = self.begin + 3600 + next(_ids) % DAY_S
@@ -72,10 +93,6 @@ class Channel:
         }
 
     def _send(self, network, events):
-        place = urlsplit(self.url)
-        server = http.client.HTTPConnection(
-            place.hostname, place.port, timeout=30, source_address=(address_in(network), 0)
-        )
         body = {
             "schema": 1,
             "batch": str(uuid.uuid4()),
@@ -83,22 +100,29 @@ class Channel:
             "consent": True,
             "events": events,
         }
-        headers = {"Content-Type": "application/json"}
-        server.request("POST", "/v1/events", json.dumps(body), headers)
+        assert self._post(network, "/v1/events", json.dumps(body))["rejected"] == []
+
+    def _post(self, network, path, body):
+        place = urlsplit(self.url)
+        server = http.client.HTTPConnection(
+            place.hostname, place.port, timeout=30, source_address=(address_in(network), 0)
+        )
+        server.request("POST", path, body, {"Content-Type": "application/json"})
         answer = server.getresponse()
         found = json.loads(answer.read())
         server.close()
         assert answer.status == 200, found
-        assert found["rejected"] == []
+        return found
 
-    def honest(self, *, fallbacks=0, ms=50.0, phones=PHONES):
+    def honest(self, *, fallbacks=0, ms=50.0, phones=PHONES, send=None):
         """Phones in networks of their own; some fallbacks and latencies vary in both arms."""
+        send = send or self.phone
         for n in range(phones):
             arm, own = (CONTROL, ARM)[n % 2], n % 6 == 0
             more = {"fallbacks": fallbacks, "ms": ms} if arm == ARM else {"ms": 50.0}
             more["fallbacks"] = max(more.get("fallbacks", 0), int(own) + int(n % 9 == 0))
             more["ms"] += 5 * (n % 7)
-            self.phone(n, arm, **more)
+            send(n, arm, **more)
 
     def look(self):
         """Return the arms that are halted after today's look, and the look at fallbacks."""
@@ -212,3 +236,35 @@ def test_events_of_one_network_alone_are_no_sample(channel):
         channel.phone(ATTACKER, (CONTROL, ARM)[n % 2], fallbacks=10 * (n % 2))
     halted, found = channel.look()
     assert (halted, found) == (set(), {})
+
+
+def test_sums_halt_a_harmful_arm_whatever_one_network_sends(channel):
+    channel.honest(fallbacks=5, ms=200, send=channel.sums)
+    for send in (channel.sums, channel.phone):
+        for _ in range(FORGED // 2):
+            send(ATTACKER, ARM, ms=0)
+            send(ATTACKER, CONTROL, fallbacks=10, ms=60_000)
+    halted, found = channel.look()
+    assert halted == {ARM}
+    assert found["fallback_share"].broken and found["slate_ms"].broken
+    assert found["fallback_share"].networks == PHONES // 2 + 1
+
+
+def test_sums_of_one_network_cannot_halt_a_sound_arm(channel):
+    """Half of the honest phones send events and sums, the others sums only."""
+    channel.honest(send=channel.sums)
+    channel.honest(phones=PHONES // 2)
+    for send in (channel.sums, channel.phone):
+        for _ in range(FORGED // 2):
+            send(ATTACKER, ARM, fallbacks=10, ms=60_000)
+            send(ATTACKER, CONTROL, ms=0)
+    halted, found = channel.look()
+    assert halted == set()
+    assert found["fallback_share"].treatment < 0.1 and found["slate_ms"].treatment < 100
+    assert found["fallback_share"].networks == PHONES // 2 + 1  # each phone in one network
+
+
+def test_sums_of_one_network_alone_are_no_sample(channel):
+    for n in range(PHONES):
+        channel.sums(ATTACKER, (CONTROL, ARM)[n % 2], fallbacks=10 * (n % 2))
+    assert channel.look() == (set(), {})

@@ -38,13 +38,22 @@ from pocketrec_server.storage.tables import (
     OUTCOME_KEY,
     OUTCOME_NETWORK,
     OUTCOME_QUOTA,
+    SUMS_NETWORK,
 )
 
 _LOG = logging.getLogger("pocketrec_server")
 DATABASE, REPOSITORY = "database.sqlite", "repository/"
 NEVER_SAVED = tuple(
     table.name
-    for table in (ADMIN_SESSION, EVENT_QUOTA, EXPOSED, OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA)
+    for table in (
+        ADMIN_SESSION,
+        EVENT_QUOTA,
+        EXPOSED,
+        OUTCOME_KEY,
+        OUTCOME_NETWORK,
+        OUTCOME_QUOTA,
+        SUMS_NETWORK,
+    )
 )
 """Tables with rows that expire after hours, weeks or an experiment. A backup is kept longer:
 with the keys and the hashes in it, the networks that sent something could still be found."""

@@ -1,6 +1,7 @@
 """Note which devices guardrails compare, and from which network they reported.
 
-Of an experiment: devices that were exposed to an arm. Of a rollout: devices that uploaded since a
+Of an experiment: devices that were exposed to an arm, and devices that send sums in place of
+events. Of a rollout: devices that uploaded since a
 stage of it began (docs/decisions/0034). Guardrails count networks: an install id is free, a network
 is not (docs/decisions/0019). No address is stored. A network is a keyed hash: HMAC-SHA256 cut to
 128 bits, with another key for each subject. So rows of two subjects cannot be linked by their
@@ -20,7 +21,7 @@ from pocketrec_bundle.encoding.strict_json import matches
 from pocketrec_bundle.settings.experiment import ID
 from pocketrec_bundle.settings.experiment_arms import ARM
 from pocketrec_server.storage.database import dialect_of
-from pocketrec_server.storage.tables import EXPOSED, SETTING
+from pocketrec_server.storage.tables import EXPOSED, SETTING, SUMS_NETWORK
 
 EXPOSURE = "exposure"
 SALT_DIGITS = 8
@@ -77,6 +78,20 @@ def note_upload(
     _add(connection, install, dict.fromkeys(subjects, first), network)
 
 
+def note_sums(connection: Connection, sums_id: str, subject: str, network: str) -> None:
+    """Note the network that first sent some sums; their row has to exist.
+
+    Args:
+        connection: connection in a writing transaction.
+        sums_id: id of the sums.
+        subject: of the experiment.
+        network: network of the client, as `network_of` returns it.
+    """
+    insert = dialect_of(connection).insert(SUMS_NETWORK).on_conflict_do_nothing()
+    tag = network_tag(connection, subject, network)
+    connection.execute(insert.values(id=sums_id, subject=subject, network=tag))
+
+
 def network_tag(connection: Connection, subject: str, network: str) -> str:
     """Return the keyed hash of a network, 32 hex digits; each subject has a key of its own."""
     query = select(SETTING.c.value).where(SETTING.c.name == "salt")
@@ -96,5 +111,7 @@ def _add(
 
 
 def forget_others(connection: Connection, subjects: Collection[str]) -> None:
-    """Delete the exposures of all subjects but these."""
-    connection.execute(delete(EXPOSED).where(EXPOSED.c.subject.not_in(list(subjects))))
+    """Delete the networks of all subjects but these, with the devices that were noted."""
+    kept = list(subjects)
+    for table in (EXPOSED, SUMS_NETWORK):
+        connection.execute(delete(table).where(table.c.subject.not_in(kept)))

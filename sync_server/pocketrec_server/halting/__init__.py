@@ -2,6 +2,7 @@
 
 In: outcomes that devices report; events of experiments and of rollouts. Out: signed halts.
 Reading order for failures: routes.py, outcomes.py, networks.py, circuit_breaker.py. For arms:
-devices.py, network_comparison.py, looks.py, guard.py. For releases that are worse than earlier
-ones: release_limits.py, release_devices.py, release_guard.py. waiting.py: ramps that wait.
+devices.py, sums_devices.py, network_comparison.py, looks.py, guard.py. For releases that are worse
+than earlier ones: release_limits.py, release_devices.py, release_guard.py. waiting.py: ramps that
+wait.
 """

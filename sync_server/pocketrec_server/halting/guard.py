@@ -29,6 +29,7 @@ from pocketrec_server.halting.devices import figures, members
 from pocketrec_server.halting.looks import Look, Plan
 from pocketrec_server.halting.network_comparison import compare
 from pocketrec_server.halting.release_limits import guarded_stages
+from pocketrec_server.halting.sums_devices import devices_with_sums
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.roles import BRAKE, TARGETS, channels_of
@@ -150,6 +151,8 @@ def _look(engine: Engine, signed: Experiments, one: Experiment, now_utc: int) ->
     arms = [arm.name for arm in one.arms]
     found = members(engine, exposures.subject_of(one.id, one.salt), arms, one.from_utc, until)
     sums = figures(engine, found, until, signed.conversions)
+    others, their_sums = devices_with_sums(engine, signed.channel, one, arms)
+    found, sums = found + others, sums | their_sums
     earlier = looks.looks(engine, subject)
     made = []
     for arm in arms[1:]:

@@ -170,6 +170,20 @@ EXPERIMENT_SUMS = Table(
     Column("body", Text, nullable=False),
 )
 
+# The network that first sent some sums, for guardrails: a keyed hash, as in `exposed`.
+SUMS_NETWORK = Table(
+    "sums_network",
+    METADATA,
+    Column(
+        "id",
+        String(32),
+        ForeignKey("experiment_sums.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("network", String(32), nullable=False),
+)
+
 # What was shown of an experiment on a day: figures of many devices, as JSON, with their noise.
 SUMS_RELEASE = Table(
     "sums_release",

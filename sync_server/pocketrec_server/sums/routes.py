@@ -78,9 +78,11 @@ def sums_routes(
             body = DeviceSums.from_bytes(request.get_data())
         except BundleInvalidError as err:
             raise UploadRefusedError(400, str(err)) from err
-        until_utc = _experiment(repo, body).until_utc
-        now, network = time.time(), network_of(request.remote_addr or "")
-        stored = store.store(engine, body, until_utc, limits, now, network)
+        one, now = _experiment(repo, body), time.time()
+        network, is_guarded = network_of(request.remote_addr or ""), bool(one.guardrails)
+        stored = store.store(
+            engine, body, one.until_utc, limits, now, network, is_guarded=is_guarded
+        )
         received.labels("stored" if stored else "older").inc()
         return jsonify(stored=stored)
 

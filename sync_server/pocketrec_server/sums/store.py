@@ -8,6 +8,7 @@ from sqlalchemy import Engine, and_, delete, select
 from pocketrec_bundle.settings.experiment_sums import DeviceSums
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
+from pocketrec_server.events import exposures
 from pocketrec_server.events.quotas import check, spend
 from pocketrec_server.events.rate_limit import Limits
 from pocketrec_server.storage.database import dialect_of, scrub, writing
@@ -19,7 +20,14 @@ _BELONGS = ("channel", "experiment", "salt", "arm")
 
 
 def store(
-    engine: Engine, body: DeviceSums, until_utc: int, limits: Limits, now: float, network: str
+    engine: Engine,
+    body: DeviceSums,
+    until_utc: int,
+    limits: Limits,
+    now: float,
+    network: str,
+    *,
+    is_guarded: bool = False,
 ) -> bool:
     """Store a body if its number is above that of the stored one; return whether it was.
 
@@ -32,6 +40,7 @@ def store(
         limits: limits of networks and of all devices.
         now: current time, unix seconds.
         network: network of the client, see `networks.py`.
+        is_guarded: the experiment has guardrails, which count networks: note that of the sums.
 
     Raises:
         UploadRefusedError: a quota is used up, or the id belongs to another arm or experiment.
@@ -64,6 +73,9 @@ def store(
             ).returning(table.c.id),
             row,
         ).first()
+        if changed is not None and is_guarded:
+            subject = exposures.subject_of(body.experiment, body.salt)
+            exposures.note_sums(connection, body.id, subject, network)
         if changed is None:
             stored = connection.execute(select(table).where(table.c.id == body.id)).one()
             if any(stored._mapping[name] != row[name] for name in _BELONGS):

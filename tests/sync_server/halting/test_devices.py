@@ -52,7 +52,7 @@ def test_the_first_exposure_and_its_network_count(phones):
     one, two = phones.members()
     assert (one.arm, two.arm) == ("control", "variety")
     assert one.network == two.network
-    assert "192" not in one.network and len(one.network) == 32
+    assert "192.0" not in one.network and len(one.network) == 32
 
 
 def test_networks_of_two_experiments_have_different_hashes(phones):
