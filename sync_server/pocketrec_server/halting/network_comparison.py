@@ -8,7 +8,8 @@ Reports carry no proof, and one sender can invent any number of devices. So (doc
 - A value above that of the third-highest network is cut to it.
 - The network that speaks most for a halt is left out.
 
-With the devices' past, changes are compared in place of values (docs/decisions/0034).
+With the devices' past, changes are compared in place of values, each cut to the third-lowest and
+the third-highest of the networks of its arm (docs/decisions/0034).
 """
 
 import math
@@ -81,6 +82,13 @@ class _Arm:
         values, past, weights = self.rows.T
         return _Arm(self.networks, np.column_stack([values - share * past, past, weights]))
 
+    def trimmed(self) -> "_Arm":
+        """Return the arm with its networks' values cut to the third-lowest and third-highest."""
+        ordered = np.sort(self.means[:, 0])
+        low, high = ordered[FEWEST_HARMED - 1], ordered[-FEWEST_HARMED]
+        values = np.clip(self.means[:, 0], low, high) * self.rows[:, 2]
+        return _Arm(self.networks, np.column_stack([values, self.rows[:, 1:]]))
+
     def without(self, network: int) -> Array:
         kept: Array = self.rows[self.networks != network]
         return kept
@@ -124,7 +132,8 @@ def compare(
         if len(cells) < FEWEST_NETWORKS:
             return None
         arms[arm] = _Arm(np.array(list(cells)), np.array(list(cells.values()), np.float64))
-    return _compared(*_cut(arms[control], arms[treatment]), metric, guardrail)
+    cut = _cut(arms[control], arms[treatment])
+    return _compared(*cut, metric, guardrail, has_past=past is not None)
 
 
 def _value(figures: Figures, metric: Metric) -> float | None:
@@ -150,7 +159,7 @@ def _cut(control: _Arm, treatment: _Arm) -> tuple[_Arm, _Arm]:
 
 
 def _compared(
-    control: _Arm, treatment: _Arm, metric: Metric, guardrail: Guardrail
+    control: _Arm, treatment: _Arm, metric: Metric, guardrail: Guardrail, *, has_past: bool
 ) -> Comparison | None:
     """Compare arms by their networks.
 
@@ -162,6 +171,8 @@ def _compared(
     factor = 1 - guardrail.worse_by if higher else 1 + guardrail.worse_by
     sign = -1.0 if higher else 1.0
     ours, theirs = treatment.changed(factor), control.changed(1.0)
+    if has_past:  # else a forged past and present would weigh twice
+        ours, theirs = ours.trimmed(), theirs.trimmed()
     influence = np.zeros(int(max(control.networks.max(), treatment.networks.max())) + 1)
     for arm, weight in ((theirs, -factor * sign), (ours, sign)):  # on the distance, by network
         values, _, weights = arm.rows.T
