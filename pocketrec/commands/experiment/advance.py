@@ -2,21 +2,20 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pocketrec.commands.experiment import table
 from pocketrec.commands.experiment.changes import ID
-from pocketrec.commands.repository.advance_options import (
-    DATABASE,
-    DAYS,
-    NETWORKS,
-    STEPS,
-    may_go_on,
-    reports,
-)
-from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
-from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, signers_of
+from pocketrec.commands.repository.advance_options import Ramp, ramp_options
+from pocketrec.commands.repository.keys_options import note_of
+from pocketrec.commands.repository.rollout_options import signers_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from pocketrec_server.halting.waiting import Verdict, Wait
 
 
 @click.command(
@@ -24,22 +23,10 @@ from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, signers
     " --keys work/keys"
 )
 @ID
-@STEPS
-@NETWORKS
-@DAYS
-@DATABASE
-@REPO
-@KEYS
-@CHANNEL
-@BY
-@REASON
-@JSON
+@ramp_options
 def advance(
     experiment: str,
-    steps: tuple[float, ...],
-    networks: int,
-    days: float,
-    database: str,
+    ramp: Ramp,
     repo: Path,
     keys: tuple[Path, ...],
     channel: str,
@@ -54,26 +41,15 @@ def advance(
     """
     from pocketrec_server.experiments import signing
     from pocketrec_server.experiments.changes import find
-    from pocketrec_server.experiments.halted_arms import read_halted_arms
-    from pocketrec_server.halting import waiting
-    from pocketrec_server.halting.guard import subject_of
-    from pocketrec_server.halting.looks import of_last_day
+    from pocketrec_server.halting.waiting import of_experiment
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     one, now = find(signing.read_experiments(repo, channel), experiment), time.time()
-    step = waiting.next_step(steps, one.percent_at(now))
-    if step is None:
-        click.echo(f"{experiment}: is at its last stage", err=True)
-    else:
-        with reports(repo, database) as engine:
-            verdict = waiting.of_experiment(
-                one,
-                read_halted_arms(repo, channel),
-                of_last_day(engine, subject_of(channel, one))[1],
-                waiting.Wait(networks=networks, days=days),
-                waiting.experiment_since(repo, channel, one),
-                now,
-            )
-        if may_go_on(experiment, verdict):
-            signing.ramp(repo, signers, channel, experiment, step, note=note)
-    table.say(repo, channel, as_json, database)
+
+    def judge(engine: "Engine", wait: "Wait") -> "Verdict":
+        return of_experiment(repo, engine, channel, one, wait, now)
+
+    step = ramp.next_stage(experiment, one.percent_at(now), repo, judge)
+    if step is not None:
+        signing.ramp(repo, signers, channel, experiment, step, note=note)
+    table.say(repo, channel, as_json, ramp.database)

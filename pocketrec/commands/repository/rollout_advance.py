@@ -6,25 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.repository.advance_options import (
-    DATABASE,
-    DAYS,
-    NETWORKS,
-    STEPS,
-    may_go_on,
-    reports,
-)
-from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
-from pocketrec.commands.repository.rollout_options import (
-    CHANNEL,
-    JSON,
-    RELEASE,
-    change_release,
-    say,
-)
+from pocketrec.commands.repository.advance_options import Ramp, ramp_options
+from pocketrec.commands.repository.keys_options import note_of
+from pocketrec.commands.repository.rollout_options import RELEASE, change_release, say
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
+    from pocketrec_server.halting.waiting import Verdict, Wait
 
 
 @click.command(
@@ -32,22 +22,10 @@ if TYPE_CHECKING:
     " --keys work/keys"
 )
 @RELEASE
-@STEPS
-@NETWORKS
-@DAYS
-@DATABASE
-@REPO
-@KEYS
-@CHANNEL
-@BY
-@REASON
-@JSON
+@ramp_options
 def advance(
     release: str,
-    steps: tuple[float, ...],
-    networks: int,
-    days: float,
-    database: str,
+    ramp: Ramp,
     repo: Path,
     keys: tuple[Path, ...],
     channel: str,
@@ -61,21 +39,18 @@ def advance(
     of the channel; exit code 3 means that the release is halted, beyond a guardrail, or fails on
     more devices than its limit.
     """
-    from pocketrec_server.halting import waiting
+    from pocketrec_server.halting.waiting import of_release
     from pocketrec_server.repository import publish as repository
     from pocketrec_server.repository.rollout import changed, find
 
     note = note_of(by, reason)
     stage = find(repository.read_policy(repo, channel), release)
-    step = waiting.next_step(steps, stage.percent_at(time.time()))
+
+    def judge(engine: "Engine", wait: "Wait") -> "Verdict":
+        return of_release(repo, engine, channel, stage, wait)
+
+    step = ramp.next_stage(release, stage.percent_at(time.time()), repo, judge)
     if step is None:
-        click.echo(f"{release}: is at its last stage", err=True)
-        say(repo, channel, as_json)
-        return
-    with reports(repo, database) as engine:
-        wait = waiting.Wait(networks=networks, days=days)
-        verdict = waiting.of_release(repo, engine, channel, stage, wait)
-    if not may_go_on(release, verdict):
         say(repo, channel, as_json)
         return
 

@@ -13,15 +13,16 @@ from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import RUNNING, Experiment
-from pocketrec_bundle.settings.halted_arms import HaltedArms
 from pocketrec_bundle.settings.rollout import ACTIVE, FailureLimit, Stage
 from pocketrec_bundle.units import DAY_S
+from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.halting import looks
 from pocketrec_server.halting.circuit_breaker import (
     FEWEST_NETWORKS,
     networks_of,
     why_halt,
 )
+from pocketrec_server.halting.guard import subject_of
 from pocketrec_server.halting.looks import Look, name_of
 from pocketrec_server.halting.release_limits import guarded_stage, read_guardrails
 from pocketrec_server.repository.history import policy_history
@@ -68,25 +69,21 @@ def next_step(steps: Sequence[float], percent: float) -> float | None:
 
 
 def of_experiment(
-    one: Experiment,
-    halted: HaltedArms,
-    latest: Sequence[Look],
-    wait: Wait,
-    since_utc: int,
-    now_utc: float,
+    repo: Path, engine: Engine, channel: str, one: Experiment, wait: Wait, now_utc: float
 ) -> Verdict:
     """Judge the present stage of an experiment.
 
     Args:
+        repo: folder of the repository.
+        engine: the database.
+        channel: of the experiment.
         one: the experiment.
-        halted: halted arms of its channel.
-        latest: those of the last day that was looked at.
         wait: conditions.
-        since_utc: begin of the present stage.
         now_utc: unix seconds.
 
     Raises:
         InputError: the experiment has no guardrail, so it is never judged, or it does not run.
+        RepositoryInvalidError: the repository is missing or damaged.
     """
     if one.state != RUNNING or not one.runs(now_utc):
         raise InputError(f"{one.id}: is {one.state} or out of its time, so no device enters it.")
@@ -95,10 +92,13 @@ def of_experiment(
             f"{one.id}: has no guardrail that the server looks at. Add [[guardrails]], or use "
             "`pocketrec experiment ramp`."
         )
+    halted = read_halted_arms(repo, channel)
     for arm in one.arms:
         if (why := halted.reason(one, arm.name)) is not None:
             return Verdict(why=f"arm {arm.name} is halted: {why}", is_harm=True)
-    found = {(look.arm, look.guardrail): look for look in latest}
+    since_utc = experiment_since(repo, channel, one)
+    _, last = looks.of_last_day(engine, subject_of(channel, one))
+    found = {(look.arm, look.guardrail): look for look in last}
     for arm in one.arms[1:]:
         for guardrail in one.guardrails:
             look = found.get((arm.name, name_of(guardrail)))
