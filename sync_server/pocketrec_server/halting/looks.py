@@ -35,7 +35,7 @@ class Look:
     """One look at one guardrail of one arm, or of one release.
 
     Attributes:
-        subject: channel, experiment and salt; or channel, release and begin of its stage.
+        subject: channel, experiment and salt; or channel, release, begin and share of its stage.
         arm: name of the arm; `RELEASE` for a release.
         guardrail: metric, limit and alpha, as `name_of` writes them.
         day: days since the begin, from 1.

@@ -53,8 +53,12 @@ class GuardedStage:
 
     @property
     def subject(self) -> str:
-        """Channel, release and begin of the stage."""
-        return f"{self.rollout}{self.begin_utc}"
+        """Channel, release, begin and share of the stage; two can begin within a second.
+
+        At most 64 characters, for the tables: numbers are hexadecimal, shares in hundredths.
+        """
+        share = round(self.stage.percent_at(self.begin_utc) * 100)
+        return f"{self.rollout}{self.begin_utc:x} {share:x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -278,7 +278,7 @@ DELIVERY = Table(
 )
 
 # Devices that guardrails compare, the first report of each. subject: experiment and the first
-# digits of its salt; or channel, release and begin of a stage of a rollout (then `arm` is empty).
+# digits of its salt; or channel, release, begin and share of a stage of a rollout (without `arm`).
 # network: keyed hash of the network that sent it, another key for each subject.
 EXPOSED = Table(
     "exposed",

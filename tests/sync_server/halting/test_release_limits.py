@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import String
 
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError, InputError
 from pocketrec_bundle.settings.experiment_arms import METRICS, Guardrail
@@ -33,6 +34,7 @@ from pocketrec_server.repository.publish import (
 )
 from pocketrec_server.repository.rollout import changed, find
 from pocketrec_server.repository.rotation import rotate
+from pocketrec_server.storage.tables import EXPOSED
 
 PATH = "channels/stable/guardrails.json"
 CTR = Guardrail(metric="ctr", worse_by=0.05, alpha=0.01)
@@ -181,6 +183,17 @@ def test_each_step_of_a_ramp_is_a_stage(place):
     assert first.begin_utc <= now + 5 and second.begin_utc == now + 100
     assert first.subject != second.subject and first.rollout == second.rollout
     assert place.stages(250) == []
+
+
+def test_stages_that_begin_in_one_second_differ_and_fit_the_tables(place):
+    place.publish()
+    place.limit()
+    (one,) = place.stages()
+    long = replace(one, channel="c" * 32, begin_utc=2**32 - 1)
+    wider = replace(long, stage=replace(one.stage, percent=99.99))
+    assert long.subject != wider.subject and long.rollout == wider.rollout
+    assert isinstance(EXPOSED.c.subject.type, String)
+    assert len(wider.subject) <= (EXPOSED.c.subject.type.length or 0)
 
 
 def test_no_repository_is_no_stage(tmp_path):
