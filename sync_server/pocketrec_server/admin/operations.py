@@ -47,7 +47,8 @@ ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
 EDIT, WHEN = "edit", "when"
 """Changes of settings by a form, see `edits.py`: of one release, or when devices sync."""
 EXPERIMENT_ACTIONS = (PAUSE, RESUME, "stop", KILL, "ship", HALT, UNHALT)
-_SAME = (*ACTIONS, WHEN, *(f"experiment-{action}" for action in EXPERIMENT_ACTIONS))
+GUARDRAILS = "guardrails"
+_SAME = (*ACTIONS, WHEN, GUARDRAILS, *(f"experiment-{action}" for action in EXPERIMENT_ACTIONS))
 VERBS = {action: action for action in _SAME} | {PERCENT: "stage", EDIT: "stage"}
 VERBS["experiment-edit"] = "experiment-start"
 """Name of each action on the command line and in the signed history."""

@@ -30,6 +30,8 @@ from pocketrec_server.delivery.traffic import DELTA, FULL, METADATA, RELEASE, Su
 from pocketrec_server.halting import outcomes
 from pocketrec_server.halting.circuit_breaker import lacks
 from pocketrec_server.halting.outcomes import Health
+from pocketrec_server.halting.release_guard import looks_at
+from pocketrec_server.halting.release_limits import read_guardrails, text_of
 from pocketrec_server.repository.channel_status import LiveChannel, Release, live, name_of
 from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.standing import KEPT, is_restricted
@@ -81,12 +83,14 @@ class Channel:
         gets: releases that devices get if they sync now, each with its share of devices.
         rows: releases of the channel, newest first.
         syncs: when its devices sync, as a sentence.
+        guardrails: of its releases, as a short text.
     """
 
     name: str
     gets: list[tuple[Release, float]]
     rows: list[Row]
     syncs: str = ""
+    guardrails: str = ""
 
     @property
     def nothing(self) -> float:
@@ -173,7 +177,13 @@ def _channels(
                 ),
                 health=healths.get((name, release.stage.manifest), Health()),
                 on_now=on_now[release.stage.manifest],
-                notes=list(_notes(release, lacks(engine, name, release.stage))),
+                notes=[
+                    *_notes(release, lacks(engine, name, release.stage)),
+                    *(
+                        ("", f"Guardrail: {text}")
+                        for text in looks_at(repo, engine, name, release.stage)
+                    ),
+                ],
                 actions=_actions(name, n, release, operations) if operations else [],
             )
             for n, release in enumerate(one.releases)
@@ -181,7 +191,15 @@ def _channels(
         gets = [
             (release, release.standing.share) for release in one.releases if release.standing.share
         ]
-        shown.append(Channel(name=name, gets=gets, rows=rows, syncs=_syncs(one.policy.sync)))
+        shown.append(
+            Channel(
+                name=name,
+                gets=gets,
+                rows=rows,
+                syncs=_syncs(one.policy.sync),
+                guardrails=text_of(read_guardrails(repo, name)),
+            )
+        )
     return shown
 
 

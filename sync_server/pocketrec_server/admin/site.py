@@ -20,6 +20,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_server.admin import actions, notices, pages, release, trail
 from pocketrec_server.admin.experiments import actions as experiment_actions
 from pocketrec_server.admin.experiments import page as experiment_page
+from pocketrec_server.admin.experiments import release_guardrails
 from pocketrec_server.admin.experiments import settings as experiment_settings
 from pocketrec_server.admin.layout import protected
 from pocketrec_server.admin.operations import VERBS
@@ -52,6 +53,7 @@ notices.add(SITE)
 experiment_page.add(SITE)
 experiment_actions.add(SITE)
 experiment_settings.add(SITE)
+release_guardrails.add(SITE)
 
 
 @SITE.before_request

@@ -161,7 +161,9 @@ def test_axe_finds_nothing_on_any_form(axe, tab, crowded, start_server, token_of
         "edit?channel=stable",
         "edit/confirm?channel=stable&unmetered=no&charging=no&every_s=3600&spread_s=60",
     ]
-    check(tab, axe, address, forms if keys else [forms[0], forms[4]])
+    forms += ["guardrails?channel=stable", "guardrails/confirm?channel=stable&days=7"]
+    forms += [f"guardrails/confirm?channel=stable&guardrails={LONG}"]
+    check(tab, axe, address, forms if keys else [forms[0], forms[4], forms[9]])
 
 
 @pytest.mark.parametrize("keys", [True, False], ids=["with keys", "without keys"])

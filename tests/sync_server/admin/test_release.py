@@ -4,15 +4,25 @@ import hashlib
 import html
 import json
 import re
+import time
 from typing import Any
 
 import pytest
 
+from pocketrec_bundle.settings.experiment_arms import Guardrail
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+from pocketrec_server.halting.looks import Look, claim, finish, name_of
+from pocketrec_server.halting.release_guard import RELEASE
+from pocketrec_server.halting.release_limits import (
+    change_guardrails,
+    guarded_stage,
+    with_guardrail,
+)
 from pocketrec_server.repository.history import Note
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
 from pocketrec_server.repository.rollout import changed
+from pocketrec_server.storage.database import default_url, open_database
 
 GATE: dict[str, Any] = {
     "target": "android",
@@ -183,3 +193,23 @@ def test_an_unknown_release_is_a_page_that_says_so(alice):
 
 def _of(path):
     return path.read_bytes()
+
+
+def test_guardrails_of_releases_and_their_latest_looks_are_shown(
+    alice, tiny_repo, two_releases, tmp_path
+):
+    assert "Guardrails of releases: no guardrails." in alice.get("releases")
+    signers, engine = load_signers(tmp_path / "keys"), open_database(default_url(tiny_repo))
+    rail = Guardrail(metric="ctr", worse_by=0.05, alpha=0.01)
+    change_guardrails(tiny_repo, signers, "stable", lambda before: with_guardrail(before, rail))
+    assert "Guardrails of releases: ctr 0.05 0.01 over 14 days." in alice.get("releases")
+    stage = read_policy(tiny_repo, "stable").releases[0]
+    guarded = guarded_stage(tiny_repo, "stable", stage, time.time())
+    assert guarded is not None
+    facts: dict[str, Any] = {"arm": RELEASE, "guardrail": name_of(rail), "day": 1, "networks": 60}
+    facts |= {"control": 0.1, "treatment": 0.0804, "information": 1.0, "bound": 3.2, "broken": 1}
+    claim(engine, guarded.subject, 1, int(time.time()))
+    finish(engine, guarded.subject, 1, [Look(subject=guarded.subject, z=3.456, **facts)])
+    for path in ("releases", f"releases/stable/{stage.manifest}"):
+        text = alice.get(path)
+        assert "day 1: ctr 0.0804, 0.1 in" in text and "z 3.46 of 3.20" in text

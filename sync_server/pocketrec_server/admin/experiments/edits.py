@@ -5,13 +5,13 @@ line that makes the same change, for a server without the channel's key. A test 
 """
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.settings.experiment import Experiment
-from pocketrec_bundle.settings.experiment_arms import guardrail_of
+from pocketrec_bundle.settings.experiment_arms import Guardrail, guardrail_of
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_server.admin.edits import digits, moment_text, number_of, ramp_step, time_of
 from pocketrec_server.experiments import changes
@@ -84,10 +84,15 @@ def texts(one: Experiment) -> dict[str, str]:
         "ends": moment_text(one.until_utc),
         "percent": digits(one.percent),
         "ramp": "\n".join(f"{moment_text(utc)}={digits(share)}" for utc, share in one.ramp),
-        "guardrails": "\n".join(
-            f"{each.metric} {digits(each.worse_by)} {digits(each.alpha)}" for each in one.guardrails
-        ),
+        "guardrails": guardrails_text(one.guardrails),
     }
+
+
+def guardrails_text(guardrails: Iterable[Guardrail]) -> str:
+    """Return guardrails as a form shows them, one a line."""
+    return "\n".join(
+        f"{each.metric} {digits(each.worse_by)} {digits(each.alpha)}" for each in guardrails
+    )
 
 
 def difference(before: Experiment, after: Experiment) -> tuple[str, str]:
@@ -124,20 +129,25 @@ def _value(name: str, text: str) -> Any:
         return number_of("percent", text)
     if name == "ramp":
         return [list(ramp_step(step)) for step in text.replace(",", " ").split()]
-    return [_guardrail(line) for line in _lines(text)]
+    return [asdict(one) for one in guardrails_of(text)]
 
 
-def _guardrail(line: str) -> dict[str, Any]:
+def guardrails_of(text: str) -> tuple[Guardrail, ...]:
+    """Read guardrails, one a line: metric, tolerated change, alpha. Raises InputError."""
+    return tuple(_guardrail(line) for line in _lines(text))
+
+
+def _guardrail(line: str) -> Guardrail:
     words = line.split()
     if len(words) != 3:
         raise InputError(
             f"guardrail {line!r}: expected a metric, the tolerated change and alpha, such as "
             "fallback_share 0.2 0.01."
         )
-    value = {"metric": words[0], "worse_by": number_of("guardrail", words[1])}
+    value: dict[str, Any] = {"metric": words[0], "worse_by": number_of("guardrail", words[1])}
     value["alpha"] = number_of("guardrail", words[2])
     try:
-        return asdict(guardrail_of("guardrail", value))
+        return guardrail_of("guardrail", value)
     except BundleInvalidError as err:
         raise InputError(str(err)) from err
 
