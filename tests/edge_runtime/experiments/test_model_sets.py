@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.golden.set_proof import check_sets
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.experiment import SHIPPED
@@ -40,6 +43,14 @@ def replaced(folder, name, data):
     (entry,) = [one for one in value["files"] if one["name"] == name]
     entry |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     (folder / "files" / entry["sha256"]).write_bytes(data)
+    (folder / "manifest.json").write_text(json.dumps(value))
+
+
+def edit_entry(folder, name, **changes):
+    """Change an entry of a bundle's manifest."""
+    value = json.loads((folder / "manifest.json").read_bytes())
+    (entry,) = [one for one in value["files"] if one["name"] == name]
+    entry |= changes
     (folder / "manifest.json").write_text(json.dumps(value))
 
 
@@ -293,12 +304,41 @@ def test_the_test_of_a_ranker_passes_its_own_proof_and_no_other_ranker(own_copy)
 
 
 def test_a_proof_of_another_form_is_refused(own_copy):
-    from pocketrec_bundle.encoding.arrays import encode_array
-    from pocketrec_bundle.errors import BundleInvalidError
-    from pocketrec_bundle.golden.set_proof import check_sets
-
     check_sets(open_bundle(own_copy), 3)
     replaced(own_copy, "golden/probabilities.against", encode_array(np.zeros((3, 20, 1), "f4")))
     with pytest.raises(BundleInvalidError, match=r"probabilities\.against") as caught:
         check_sets(open_bundle(own_copy), 3)
     assert caught.value.code == "array_form"
+
+
+@pytest.mark.parametrize(
+    ("meta", "match", "code"),
+    [
+        ({"score_tolerance": -1}, "score_tolerance must be a number from 0", "golden_value"),
+        ({"score_tolerance": "none"}, "score_tolerance must be a number", "golden_value"),
+        ({}, "score_tolerance must be a number", "golden_value"),
+    ],
+)
+def test_a_proof_without_a_tolerance_is_refused(own_copy, meta, match, code):
+    edit_entry(own_copy, "golden/probabilities.against", meta=meta)
+    bundle = open_bundle(own_copy)
+    with pytest.raises(BundleInvalidError, match=match) as caught:
+        check_ranker(bundle, bundle.manifest.entry(FILE), "onnx")
+    assert caught.value.code == code
+
+
+def test_a_set_without_a_ranker_for_an_engine_of_the_release_is_refused(own_copy):
+    of_litert = {"model": "arm_ranker", "set": "against", "engine": "litert", "variant": "fp32"}
+    edit_entry(own_copy, FILE, meta=of_litert)
+    with pytest.raises(BundleInvalidError, match="against has no ranker for onnx") as caught:
+        check_sets(open_bundle(own_copy), 3)
+    assert caught.value.code == "file_unlisted"
+
+
+@pytest.mark.parametrize("name", ["", "Against", "a" * 33, "a/b", 5])
+def test_a_file_of_a_set_without_a_name_is_in_no_set(own_copy, name):
+    """Readers ignore it, as every model that they do not open."""
+    edit_entry(own_copy, FILE, meta={"model": "arm_ranker", "set": name, "engine": "onnx"})
+    bundle = open_bundle(own_copy)
+    assert set_names(bundle.manifest) == ()
+    assert bundle.manifest.entry(FILE) not in needed_files(bundle.manifest)
