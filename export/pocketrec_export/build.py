@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 from pocketrec_bundle.disk.files import check_free
-from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.release_name import check_release_name
 from pocketrec_bundle.writer import BundleWriter
@@ -67,7 +66,7 @@ def export_bundle(
             Nothing was written.
         ConversionFailedError: a model cannot be converted to fp32.
         RunInvalidError: the run is incomplete, or has no final fit and `fit` asks for it.
-        InputError: `out` exists, the run has objectives or a formula, the name or the campaigns
+        InputError: `out` exists, the name or the campaigns
             are invalid, a run of `rankers` differs from `run` in more than its ranker, or the
             recipe asks for a format version that cannot hold its features.
 
@@ -82,12 +81,6 @@ def export_bundle(
     checked_rankers(rankers)
     evaluation = load_trained(run)
     recipe = evaluation.recipe
-    if evaluation.objectives is not None:
-        raise InputError(
-            f"{run}: the run has objectives or a formula, which this version does not write into a "
-            "release. Evaluate the run, or train without [[objectives]] and "
-            "ranker.formula to export."
-        )
     told = checked_gain(recipe, run, force=force)
     version = release_version(evaluation)
     with BundleWriter(out, force=force, format_version=version) as writer:

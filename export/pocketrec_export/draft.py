@@ -7,6 +7,7 @@ import numpy as np
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import FORMAT_VERSION, USUAL_VERSION
+from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.settings.rules import FILE as RULES_FILE
@@ -33,13 +34,15 @@ def release_version(trained: TrainedRun) -> int:
         InputError: the recipe asks for version 1, which cannot hold what it declares.
     """
     wanted, typed = trained.recipe.export.format_version, trained.typed.items
-    if not typed:
+    if not typed and trained.objectives is None:
         return wanted
     if wanted < USUAL_VERSION:
         names = ", ".join(one.name for one in typed)
+        what = f"the features {names}" if typed else "objectives and a formula"
+        remedy = "ranker = true from them" if typed else "[[objectives]] and ranker.formula"
         raise InputError(
-            f"export.format_version = {wanted} cannot hold the features {names}, which need bundle "
-            "format 3. Remove ranker = true from them, or remove export.format_version."
+            f"export.format_version = {wanted} cannot hold {what}, which need bundle format 3. "
+            f"Remove {remedy}, or remove export.format_version."
         )
     return FORMAT_VERSION
 
@@ -72,6 +75,8 @@ def add_content(
         encoded=encoded_items(trained.typed, trained.items),
     )
     writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
+    if trained.objectives is not None:
+        writer.add(OBJECTIVES_FILE, canonical_json(trained.objectives.to_json()), "json")
     writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
     rules = release_rules(recipe.rerank, popularity[:, 0])
     if rules is not None:

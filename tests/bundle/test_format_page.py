@@ -53,7 +53,7 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_export.conformance.tiny_features import FEATURES
 
-DECLARED = {"features.json", "golden_features.json"}
+DECLARED = {"features.json", "golden_features.json", "objectives.json"}
 NEW = {"rules.json", "campaigns.json", "regions.json", CODES_FILE, ROWS_FILE}
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
 

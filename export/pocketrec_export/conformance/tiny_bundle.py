@@ -30,7 +30,15 @@ from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
 from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
 from pocketrec_bundle.items.items import ItemArrays
 from pocketrec_bundle.manifest import USUAL_VERSION, Manifest
-from pocketrec_bundle.reader import COHORTS_SINCE, FEATURES_SINCE, RULES_SINCE, Bundle
+from pocketrec_bundle.objectives import HeadMeaning, Objectives, parse
+from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
+from pocketrec_bundle.reader import (
+    COHORTS_SINCE,
+    FEATURES_SINCE,
+    OBJECTIVES_SINCE,
+    RULES_SINCE,
+    Bundle,
+)
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
 from pocketrec_bundle.settings.model_sets import ARM_RANKER, file_name
@@ -77,6 +85,25 @@ SPEC = FeatureSpec(
     neighbour_decay=0.8,
     neighbour_candidates=3,
     own_candidates=2,
+)
+OBJECTIVES = Objectives(
+    heads=(
+        HeadMeaning(
+            name="engage", kind="binary", events=("rating", "like"), window_s=0, calibration="platt"
+        ),
+        HeadMeaning(
+            name="like",
+            kind="value",
+            events=("like",),
+            window_s=86_400,
+            calibration="isotonic",
+            scale=40.0,
+            unit="seconds",
+        ),
+    ),
+    formula=parse(
+        "engage * max(price, 1) + like / 40 - 0.01 * log1p(popularity)", SPEC.heads, SPEC.numeric
+    ),
 )
 POLICY = Policy(
     slate=5, category_cap=2, near_duplicate_cosine=0.98, probes=2, candidates=8, repeats=True
@@ -198,6 +225,8 @@ def write_tiny_bundle(
         writer.add("catalogue.sqlite", database.read_bytes(), "catalogue")
         database.unlink()
         writer.add("feature_spec.json", canonical_json(SPEC.to_json()), "json")
+        if version >= OBJECTIVES_SINCE:
+            writer.add(OBJECTIVES_FILE, canonical_json(OBJECTIVES.to_json()), "json")
         writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
         if rules is not None and version >= RULES_SINCE:
             writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")

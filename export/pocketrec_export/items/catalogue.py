@@ -13,6 +13,7 @@ from pocketrec_bundle.features import MISSING, NUMERIC
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.catalogue import Catalogue
 from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_bundle.objectives.heads import FILE as OBJECTIVES_FILE
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
 from pocketrec_bundle.settings.release_name import check_release_name
@@ -143,7 +144,7 @@ def update_catalogue(
     )
 
 
-_POLICY_FILES = ("feature_spec.json", "policy.json", RULES_FILE)
+_POLICY_FILES = ("feature_spec.json", OBJECTIVES_FILE, "policy.json", RULES_FILE)
 """What a catalogue release takes over from its base beside the models."""
 
 

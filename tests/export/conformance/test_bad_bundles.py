@@ -13,7 +13,6 @@ from pocketrec_export.conformance.defects import DEFECTS
 from pocketrec_export.conformance.defects.defect import STEPS
 
 OTHER = {"delta", "experiment_sums", "experiments", "rollout", "halts"}
-OTHER |= {"objectives_keys", "objectives_value"}  # until releases hold objectives
 """Codes of faults outside bundles."""
 NO_READERS = {"copies", "delta", "files", "halts", "locks", "rollout", "writer"}
 NO_READERS |= {"app_versions", "experiment", "experiment_arms", "experiment_sums"}

@@ -2,7 +2,8 @@
 
 In: the sound bundle (`mutations/sound.py`). Out: the same with one fault. Nothing is drawn.
 Files: `defect.py` is one fault; `manifests.py`, `arrays.py`, `items.py`, `features.py`,
-`settings.py` (other JSON files), `proofs.py` (golden files, models), `texts.py` (the catalogue).
+`objectives.py`, `settings.py` (other JSON files), `proofs.py` (golden files, models), `texts.py`
+(the catalogue).
 """
 
 from pocketrec_export.conformance.defects import (
@@ -10,6 +11,7 @@ from pocketrec_export.conformance.defects import (
     features,
     items,
     manifests,
+    objectives,
     proofs,
     settings,
     texts,
@@ -23,6 +25,7 @@ DEFECTS: tuple[Defect, ...] = (
     *arrays.DEFECTS,
     *items.DEFECTS,
     *features.DEFECTS,
+    *objectives.DEFECTS,
     *settings.DEFECTS,
     *proofs.DEFECTS,
     *texts.DEFECTS,
