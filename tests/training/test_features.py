@@ -1,11 +1,19 @@
 """A recipe with declared features, from files to a trained run."""
 
+import json
 from array import array
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pocketrec_bundle.declared import FittedFeatures
+from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.releases.verify import verify
+from pocketrec_export.build import export_bundle
+from pocketrec_export.draft import release_version
+from pocketrec_export.items.catalogue import update_catalogue
 from pocketrec_export.items.new_features import new_features
 from pocketrec_training.cold_start.score_calibration import lifted_vectors
 from pocketrec_training.data.dataset import load_dataset
@@ -34,6 +42,7 @@ RECIPE = parse_recipe(
         },
         "retrieval": {"dim": 8, "blocks": 1, "max_history": 6, "epochs": 2, "batch": 16},
         "ranker": {"epochs": 1, "candidates": 20, "negatives": 5, "deep": [4]},
+        "export": {"variants": ["fp32", "dynamic"], "golden_cases": 4, "gate_cases": 20},
     },
     "shop.toml",
 )
@@ -140,3 +149,39 @@ def test_a_feature_that_the_tables_lack_stops_training_before_it_begins(folder, 
     recipe = replace(RECIPE, features=Features(items=more))
     with pytest.raises(TableInvalidError, match="no feature 'size'"):
         train(recipe=recipe, data=folder / "tables", out=tmp_path / "run")
+
+
+def test_a_release_of_the_run_and_its_next_catalogue_are_of_format_3_and_prove_themselves(
+    run, tmp_path
+):
+    report = export_bundle(run=run, out=tmp_path / "release", force=True)
+    first = open_bundle(tmp_path / "release")
+    assert first.manifest.format_version == 3
+    assert [one.name for one in first.features.items] == ["image", "maker", "margin"]
+    assert verify(first).passed and report.golden_cases > 0
+    features = {"brand": "B", "maker": "B", "margin": -3.25, "image": [1, 0, 0], "stock": 2}
+    added = {"item_id": "new", "features": features | {"about": None, "is_new": True}}
+    changed = {"item_id": "i3", "features": {"margin": 99}}
+    changes = tmp_path / "changes.json"
+    changes.write_text(json.dumps({"add": [added], "change": [changed]}))
+    update_catalogue(tmp_path / "release", changes, run, tmp_path / "next", force=True)
+    second = open_bundle(tmp_path / "next")
+    assert second.manifest.format_version == 3 and verify(second).passed
+    assert first.item_features is not None and second.item_features is not None
+    rows = np.array([second.row_of(name) for name in ("new", "i3", "i4")])
+    found = second.item_features.inputs(rows)
+    assert found["item_numbers"].tolist() == [[-3.25, 1], [99, 1], [-5, 1]]
+    assert found["item_codes"].tolist() == [[2], [1], [2]]  # of A, B, C
+    before = first.item_features.inputs(np.array([first.row_of("i4")]))
+    assert all(values[2].tolist() == before[name][0].tolist() for name, values in found.items())
+    assert np.abs(found["item_embeddings"][0] - [1, 0, 0]).max() < 0.01
+
+
+def test_format_1_cannot_hold_the_features_of_the_run(run, tmp_path):
+    trained = load_trained(run)
+    export = replace(trained.recipe.export, format_version=1)
+    older = replace(trained, recipe=replace(trained.recipe, export=export))
+    with pytest.raises(InputError, match=r"image, maker, margin, which need bundle format 3"):
+        release_version(older)
+    plain = replace(older, declared=FittedFeatures())
+    assert release_version(plain) == 1

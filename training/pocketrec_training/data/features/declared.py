@@ -80,7 +80,11 @@ def names_of(feature: Feature, values: Values) -> list[tuple[str, ...]]:
 def encoded(fitted: FittedFeature, values: Values) -> Encoded:
     """Return the values of items in the form of a release."""
     if is_coded(fitted.feature):
-        return Encoded(fitted.codes(names_of(fitted.feature, values)))
+        # Millions of items share some thousand texts, and each is encoded once.
+        place: dict[str, int] = {}
+        at = np.array([place.setdefault(text, len(place)) for text in values.tolist()], np.int64)
+        distinct = np.array([*place], object)
+        return Encoded(fitted.codes(names_of(fitted.feature, distinct))[at])
     if fitted.feature.kind == "vector":
         return encoded_vectors(values)
     return Encoded(np.asarray(values, np.float32))
