@@ -51,6 +51,11 @@ BENCHMARKS = {
         "quality.cold",
         "Items never seen in training, by content alone, in a shop and among films.",
     ),
+    "quality-new-users": Benchmark(
+        "quality.new_users",
+        "The last 0 to 10 events of a user are known: slates beside popularity and item-kNN.",
+        in_sets=True,
+    ),
     "quality-ranker": Benchmark(
         "quality.ranker",
         "Two stages beat one; the ranker beats logistic regression and LightGBM.",

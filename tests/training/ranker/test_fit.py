@@ -66,6 +66,7 @@ def test_two_stages_beat_an_untrained_retrieval_on_cases_never_seen(fitted):
         {"loss": "pairwise", "calibration": "isotonic"},
         {"examples": "train", "hard_share": 0.0},
         {"negatives": 500},
+        {"short_share": 0.5},
     ],
 )
 def test_every_option_trains_to_finite_probabilities(changes, world, make_candidates, two_folds):
@@ -84,8 +85,8 @@ def runs(monkeypatch):
     """What `fit_ranker` asked for: lists, validation lists, epochs; and what it got."""
     found, real = [], RankerFit.run
 
-    def run(self, lists, held, epochs, minutes):
-        made = real(self, lists, held, epochs, minutes)
+    def run(self, lists, held, epochs, minutes, short=None):
+        made = real(self, lists, held, epochs, minutes, short)
         found.append((lists, held, epochs, made))
         return made
 

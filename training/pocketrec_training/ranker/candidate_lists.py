@@ -7,6 +7,7 @@ training, evaluation and serving have the same distribution.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,15 @@ class CandidateLists:
         """Return some cases."""
         return CandidateLists(
             **{name: getattr(self, name)[at] for name in self.__dataclass_fields__}
+        )
+
+    def joined(self, other: "CandidateLists") -> "CandidateLists":
+        """Return these cases, then the other ones."""
+        return CandidateLists(
+            **{
+                name: np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in self.__dataclass_fields__
+            }
         )
 
     def at_ranks(self, chosen: NDArray[Any]) -> "CandidateLists":
@@ -135,6 +145,12 @@ class CandidateGenerator:
         """What the heads mean, with the formula; None without objectives and formula."""
         return None if self.outcomes is None else self.outcomes.objectives
 
+    def asking(self, data: Dataset) -> "CandidateGenerator":
+        """Return the same retrieval and item columns for the histories of other sequences."""
+        other = copy(self)
+        other.data = data
+        return other
+
     def latest_cases(self, fold: int, limit: int) -> list[Case]:
         """Return (user, position) of a fold's events, or baskets' first events; newest first.
 
@@ -165,12 +181,12 @@ class CandidateGenerator:
         """
         spec, m = self.spec, self.spec.candidates
         n, heads = len(cases), len(self.spec.heads)
-        vectors = np.concatenate(
-            [
-                user_vectors(self.user_tower, self.table, spec, self.data, cases[at : at + _CHUNK])
-                for at in range(0, n, _CHUNK)
-            ]
-        )
+        vectors = np.zeros((n, spec.dim), np.float32)
+        for at in range(0, n, _CHUNK):
+            part = cases[at : at + _CHUNK]
+            vectors[at : at + _CHUNK] = user_vectors(
+                self.user_tower, self.table, spec, self.data, part
+            )
         lists = CandidateLists(
             user_vector=vectors,
             context=np.zeros((n, len(spec.context)), np.float32),

@@ -74,11 +74,14 @@ class RankerFit:
         validation: CandidateLists,
         epochs: int,
         minutes: float,
+        short: CandidateLists | None = None,
     ) -> Epochs:
         """Train a new ranker and keep the epoch with the lowest validation loss.
 
         Args:
             lists: to learn from.
+            short: lists of short histories, to learn from as well; the mix and the scales of the
+                columns are those of `lists`.
             validation: to choose the epoch by; if empty, the last epoch is kept.
             epochs: maximum number of epochs.
             minutes: cap, without set-up and compilation (`monitoring.counted_time`); 0 = no cap.
@@ -96,6 +99,8 @@ class RankerFit:
                 set_blend(ranker, self._blend(ranker, lists))
             if self.candidates.objectives is not None:
                 set_start(ranker, lists.labels, lists.real)
+        if short is not None:
+            lists = lists.joined(short)
         step = _Step(logits, self.config, self._losses, len(self.spec.heads))
         # Untrained weights keep the order of retrieval, or of the blend; an epoch with a higher
         # loss is dropped.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.objectives import Objectives
 from pocketrec_training.data.dataset import TRAIN, VALID
+from pocketrec_training.data.short_histories import short_histories
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.ranker.calibration import FITS, Curve, fractional
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists, Case
@@ -29,6 +30,9 @@ from pocketrec_training.recipe.schema import RankerConfig, Recipe
 
 MAX_CASES = 5_000
 """Maximum number of cases, the latest of each user first; lists of 200 then take 0.3 GB."""
+
+SHORT = (0, 1, 2, 3, 5, 10)
+"""Numbers of events of short histories, drawn alike."""
 
 Logits = NDArray[np.float32]
 
@@ -130,6 +134,7 @@ def _cross_fitted(
     folds = folds_of(fold_of, (ids[user] for user, _ in cases))
     nothing = lists.take(np.arange(0))
     validation = lists.take(np.flatnonzero(folds == 0))
+    short, short_folds = _short_lists(recipe, candidates, cases, folds)
     objectives = candidates.objectives
     has_positive = (wanted(lists, objectives) > 0).any()
     if not has_positive:  # nothing to learn
@@ -137,12 +142,22 @@ def _cross_fitted(
     # A cap is shared by the fits that follow: as many epochs take about as long.
     fit, before = _begin(fit, lists, folds)
     first = fit.run(
-        lists.take(np.flatnonzero(folds != 0)), validation, config.epochs, minutes / (FOLDS + 1)
+        lists.take(np.flatnonzero(folds != 0)),
+        validation,
+        config.epochs,
+        minutes / (FOLDS + 1),
+        short.take(np.flatnonzero(short_folds != 0)),
     )
     fits = [first]
     if first.epochs or before is not None:
         fits += [
-            fit.run(lists.take(np.flatnonzero(folds != fold)), nothing, first.epochs, 0.0)
+            fit.run(
+                lists.take(np.flatnonzero(folds != fold)),
+                nothing,
+                first.epochs,
+                0.0,
+                short.take(np.flatnonzero(short_folds != fold)),
+            )
             for fold in range(1, FOLDS)
         ]
     logits = np.zeros((*lists.rows.shape, len(config.heads)), np.float32)
@@ -158,7 +173,7 @@ def _cross_fitted(
         logits = score(start.logits, candidates, lists) if before is None else before
         calibrate(start.ranker, fit_curves(config, logits, lists, objectives))
         return start.ranker, None, first, gain
-    final = fit.run(lists, nothing, first.epochs, 0.0)
+    final = fit.run(lists, nothing, first.epochs, 0.0, short)
     calibrate(final.ranker, fit_curves(config, logits, lists, objectives))
     for fold, one in enumerate(fits):
         others = np.flatnonzero(folds != fold)
@@ -166,6 +181,19 @@ def _cross_fitted(
         calibrate(one.ranker, curves)
     rankers = tuple(one.ranker for one in fits)
     return final.ranker, CrossFit(rankers=rankers, fold_of=fold_of), first, gain
+
+
+def _short_lists(
+    recipe: Recipe, candidates: CandidateGenerator, cases: list[Case], folds: NDArray[np.int64]
+) -> tuple[CandidateLists, NDArray[np.int64]]:
+    """Return lists of a share of the cases with short histories, and their folds."""
+    rng = np.random.default_rng([recipe.seed, 2])
+    n = round(recipe.ranker.short_share * len(cases))
+    chosen = np.sort(rng.choice(len(cases), n, replace=False))
+    data, some = short_histories(
+        candidates.data, [cases[at] for at in chosen], rng.choice(SHORT, n)
+    )
+    return candidates.asking(data).lists_for(some), folds[chosen]
 
 
 def _begin(

@@ -123,6 +123,8 @@ class RankerConfig:
             better than on new events.
         blend: start from the mix of retrieval, neighbours, popularity and habit that is fitted on
             validation lists, not from retrieval's order alone.
+        short_share: share of the cases that are learned a second time with a short history, as on
+            a new phone.
         average: decay of the running average of the weights; 0 = no average.
         minutes: cap of the stage's training time; 0 = no cap.
         heads: "engage" and "like", or the names of the objectives.
@@ -145,6 +147,7 @@ class RankerConfig:
     ] = ()
     examples: Literal["valid", "train"] = "valid"
     blend: bool = False
+    short_share: Share = 0.0
     negatives: Positive = 50
     hard_share: Share = 0.5
     loss: Literal["pointwise", "pairwise", "listwise"] = "pointwise"
