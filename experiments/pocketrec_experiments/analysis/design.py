@@ -1,10 +1,11 @@
 """The experiment as it was planned: arms, shares, times, guardrails."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import OPEN, RUNNING
 from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_bundle.settings.halted_arms import HaltedArms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Design:
         state: running, paused, stopped, killed or shipped.
         winner: the shipped arm.
         ended_utc: unix seconds of the end before the planned one; None: it is not known.
+        halted: reason by arm that is halted; empty without the channel's halts.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Design:
     state: str = RUNNING
     winner: str | None = None
     ended_utc: int | None = None
+    halted: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -77,13 +80,20 @@ class Design:
         return list(self.arms)[1:]
 
     @classmethod
-    def of(cls, signed: Experiments, name: str, ended_utc: int | None = None) -> "Design":
+    def of(
+        cls,
+        signed: Experiments,
+        name: str,
+        ended_utc: int | None = None,
+        halts: HaltedArms | None = None,
+    ) -> "Design":
         """Return the design of an experiment of a channel.
 
         Args:
             signed: experiments of the channel.
             name: of the experiment.
             ended_utc: unix seconds at which it was stopped, killed or shipped; None: not known.
+            halts: halted arms of the channel; None: not known.
 
         Raises:
             InputError: the channel has no such experiment, or it ended before its start.
@@ -113,4 +123,9 @@ class Design:
             state=found.state,
             winner=found.winner,
             ended_utc=ended_utc,
+            halted={
+                arm.name: why
+                for arm in found.arms
+                if halts is not None and (why := halts.reason(found, arm.name)) is not None
+            },
         )

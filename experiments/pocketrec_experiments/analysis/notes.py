@@ -23,7 +23,7 @@ def notes(
     currency: str | None,
 ) -> list[str]:
     """Return the notes, those that change a figure first."""
-    told = [*_end(design), *_outliers(outliers, arms), *users_left_out(found)]
+    told = [*halt_notes(design), *_end(design), *_outliers(outliers, arms), *users_left_out(found)]
     if other_currencies:
         listed = ", ".join(f"{name} ({n:,})" for name, n in other_currencies.items())
         told.append(f"Revenue is in {currency}; purchases in {listed} count without their amount.")
@@ -45,6 +45,14 @@ def notes(
         " upload later change the figures of earlier days."
     )
     return told
+
+
+def halt_notes(design: Design) -> list[str]:
+    """Return which arms are halted and why, one sentence each."""
+    return [
+        f"Arm {arm} is halted: {why}. Its devices leave it at their next sync."
+        for arm, why in design.halted.items()
+    ]
 
 
 def _end(design: Design) -> list[str]:

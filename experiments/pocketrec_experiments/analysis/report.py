@@ -218,7 +218,10 @@ def _compared(
     )
 
 
-_ORDER = ("guardrail", "better", "worse", "running", "ended", "no difference", "too few users")
+_ORDER = (
+    *("guardrail", "better", "worse", "halted"),
+    *("running", "ended", "no difference", "too few users"),
+)
 
 
 def first_verdict(comparisons: list[Comparison]) -> Verdict:

@@ -5,6 +5,7 @@ different items in an arm, segments by app version, and the effect by days since
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pocketrec_experiments.analysis.compare.novelty import Novelty
 from pocketrec_experiments.analysis.compare.segments import Segment, segments_of_sums
 from pocketrec_experiments.analysis.daily import DailySums
 from pocketrec_experiments.analysis.design import Design
+from pocketrec_experiments.analysis.notes import halt_notes
 from pocketrec_experiments.analysis.report import (
     Comparison,
     ExperimentReport,
@@ -56,7 +58,10 @@ def sums_report(
     cuped = all(one.epsilon is None for one in releases)
     arms = [_figures(name, share, last.arms.get(name)) for name, share in design.arms.items()]
     ratio = sample_ratio([arm.exposed for arm in arms], list(design.arms.values()))
-    refusal = _hidden(last, design) or no_verdict(ratio, arms, settings.least_users)
+    hidden = _hidden(last, design)
+    if hidden is not None:  # its number of devices is not known
+        ratio = replace(ratio, p=1.0)
+    refusal = hidden or no_verdict(ratio, arms, settings.least_users)
     if refusal is not None:
         refusal = with_state(refusal, design)
     is_over = last.at_utc >= design.until_utc
@@ -206,7 +211,7 @@ def _segments(
 
 
 def _notes(last: Release, design: Design, settings: Settings, ratio: SampleRatio) -> list[str]:
-    told = []
+    told = halt_notes(design)
     if not design.is_open:
         told.append(f"The experiment is {design.state}; devices sent sums until they learnt of it.")
     if last.epsilon is not None:
@@ -226,7 +231,10 @@ def _notes(last: Release, design: Design, settings: Settings, ratio: SampleRatio
         for name, arm in last.arms.items()
         if arm is not None and any(arm.latency_bins) and _quantile(arm.latency_bins) is None
     ]
-    told.append(f"Sample ratio: p = {ratio.p:.2g}; below 0.001 there is no verdict.")
+    if _hidden(last, design) is None:
+        told.append(f"Sample ratio: p = {ratio.p:.2g}; below 0.001 there is no verdict.")
+    else:
+        told.append("Sample ratio: not tested, because an arm is not shown.")
     told.append(
         "Intention to treat: users count in the arm of their first exposure. A user who installs"
         " the app again is a new device and may be in another arm."

@@ -11,7 +11,7 @@ from pocketrec_experiments.statistics import SampleRatio
 from pocketrec_experiments.statistics.metrics import METRICS, Metric
 
 BETTER, WORSE, BROKEN = "better", "worse", "guardrail"
-RUNNING, NO_DIFFERENCE, ENDED = "running", "no difference", "ended"
+RUNNING, NO_DIFFERENCE, ENDED, HALTED = "running", "no difference", "ended", "halted"
 MISMATCH, TOO_FEW = "mismatch", "too few users"
 LOOKS = " The interval holds although you look every day."
 
@@ -37,7 +37,7 @@ class Verdict:
         """Return "good", "unsure" or "bad", for colours."""
         if self.kind == BETTER:
             return "good"
-        return "bad" if self.kind in (WORSE, BROKEN, MISMATCH) else "unsure"
+        return "bad" if self.kind in (WORSE, BROKEN, HALTED, MISMATCH) else "unsure"
 
 
 def no_verdict(ratio: SampleRatio, arms: Sequence[ArmFigures], least: int) -> Verdict | None:
@@ -131,7 +131,8 @@ def judged(
 
 
 def with_state(verdict: Verdict, design: Design) -> Verdict:
-    """Add to a verdict that the experiment was stopped, killed or shipped."""
+    """Add to a verdict that arms are halted, and that the experiment was stopped or shipped."""
+    verdict = _with_halts(verdict, design)
     if design.is_open:
         return verdict
     end = "The experiment ended"
@@ -146,6 +147,18 @@ def with_state(verdict: Verdict, design: Design) -> Verdict:
     return replace(
         verdict, kind=ENDED, word="Ended without a verdict", sentence=f"{sentence} {end}"
     )
+
+
+def _with_halts(verdict: Verdict, design: Design) -> Verdict:
+    halted = {
+        arm: why for arm, why in design.halted.items() if verdict.arm is None or arm == verdict.arm
+    }
+    for arm, why in halted.items():
+        sentence = f"{verdict.sentence.removesuffix(LOOKS)} Arm {arm} is halted: {why}."
+        verdict = replace(verdict, sentence=sentence)
+        if verdict.kind in (RUNNING, NO_DIFFERENCE):
+            verdict = replace(verdict, kind=HALTED, word=f"{arm} is halted")
+    return verdict
 
 
 def shown(metric: Metric, value: float) -> str:

@@ -47,6 +47,9 @@ def _results(report: "ExperimentReport", now_utc: int) -> "Results":
         tone=verdict.tone,
         sample_ratio_p=report.ratio.p,
         arms=tuple(_arm(report, name) for name in design.arms),
+        source=report.source,
+        k=report.k,
+        epsilon=report.epsilon,
     )
 
 

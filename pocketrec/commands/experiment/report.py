@@ -23,6 +23,7 @@ from pocketrec.commands.server.database_options import DATABASE, opened
 from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
+    from pocketrec_bundle.settings.halted_arms import HaltedArms
     from pocketrec_experiments.analysis import Settings
 
 
@@ -120,7 +121,7 @@ def report(
     from pocketrec_experiments.analysis import Design, Settings, experiment_report, sums_report
 
     signed = signed_experiments(file, repo, channel)
-    design = Design.of(signed, experiment, until)
+    design = Design.of(signed, experiment, until, _halts(repo, channel))
     if interleaves(signed, experiment):
         raise InputError(
             f"experiment {experiment}: interleaves its arms, so no device is in one of them. Use "
@@ -158,6 +159,15 @@ def report(
     show(found, width=None if sys.stdout.isatty() else 100)
     if out is not None:
         click.echo(f"written: {out}")
+
+
+def _halts(repo: Path | None, channel: str) -> "HaltedArms | None":
+    """Return the halted arms of a channel; None without a repository."""
+    if repo is None:
+        return None
+    from pocketrec_server.experiments.halted_arms import read_halted_arms
+
+    return read_halted_arms(repo, channel)
 
 
 def _refuse_rules_of_events() -> None:

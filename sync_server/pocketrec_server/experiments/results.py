@@ -30,6 +30,9 @@ from pocketrec_server.storage.tables import SETTING
 MAX_BYTES = 16_384
 MAX_WORDS = 1000
 MOST = 1 << 40
+EVENTS, SUMS = SOURCES = ("events", "sums")
+_OF_EVENTS = {"source": EVENTS, "k": None, "epsilon": None}
+"""Keys that results of earlier servers lack."""
 TONES = ("good", "unsure", "bad")
 _DIGITS = 24
 
@@ -81,6 +84,9 @@ class Results:
         tone: one of `TONES`.
         sample_ratio_p: p-value of the numbers of users against the shares.
         arms: control first.
+        source: what was analysed, one of `SOURCES`.
+        k: of sums: devices that an arm must have to be shown.
+        epsilon: of the Laplace noise in sums; None: no noise.
     """
 
     experiment: str
@@ -95,6 +101,9 @@ class Results:
     tone: str
     sample_ratio_p: float
     arms: tuple[ArmResult, ...]
+    source: str = EVENTS
+    k: int | None = None
+    epsilon: float | None = None
 
 
 def store_results(engine: Engine, channel: str, results: Results) -> None:
@@ -146,7 +155,8 @@ def _name(channel: str, experiment: str) -> str:
 
 
 def _results(data: bytes) -> Results:
-    value = _keyed(parse_json("results", data, MAX_BYTES), Results)
+    parsed = parse_json("results", data, MAX_BYTES)
+    value = _keyed(_OF_EVENTS | parsed if isinstance(parsed, dict) else parsed, Results)
     arms = value.pop("arms")
     is_sound = (
         matches(ID, value["experiment"])
@@ -159,6 +169,9 @@ def _results(data: bytes) -> Results:
         and is_text(value["sentence"], MAX_WORDS)
         and value["tone"] in TONES
         and is_number(value["sample_ratio_p"], 0, 1)
+        and value["source"] in SOURCES
+        and (value["k"] is None or is_integer(value["k"], 1, MOST))
+        and (value["epsilon"] is None or is_number(value["epsilon"], 0))
         and isinstance(arms, list)
         and 2 <= len(arms) <= MAX_ARMS
     )

@@ -11,6 +11,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_bundle.settings.halted_arms import HaltedArm, HaltedArms
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Design, Settings, experiment_report
 
@@ -45,6 +46,43 @@ def test_days_after_a_ship_are_left_out(folder, design_of):
     assert report.end_utc == START_UTC + 3 * DAY_S
     assert "The experiment ended on day 3: shipped treatment." in report.verdict.sentence
     assert "--until" not in report.verdict.sentence
+
+
+def test_a_halted_arm_does_not_keep_running_and_its_reason_is_told(folder, design_of):
+    open_one = design_of(days=14)
+    assert experiment_report(design=open_one, events=folder, settings=CTR).verdict.word == (
+        "Keep running"
+    )
+    halted = dataclasses.replace(open_one, halted={"treatment": "ctr is 0.1 (day 2)"})
+    report = experiment_report(design=halted, events=folder, settings=CTR)
+    assert (report.verdict.kind, report.verdict.word) == ("halted", "treatment is halted")
+    assert report.verdict.sentence.endswith("Arm treatment is halted: ctr is 0.1 (day 2).")
+    assert report.verdict.tone == "bad"
+    assert report.notes[0].startswith("Arm treatment is halted: ctr is 0.1 (day 2). Its devices")
+    strict = dataclasses.replace(CTR, least_users=1000)
+    few = experiment_report(design=halted, events=folder, settings=strict).verdict
+    assert (few.kind, few.arm) == ("too few users", None)
+    assert "Arm treatment is halted" in few.sentence
+
+
+def test_halts_of_another_draw_do_not_count():
+    arms = (Arm(name="a", share=0.5), Arm(name="b", share=0.5))
+    one = Experiment(
+        id="blend",
+        hypothesis="",
+        salt="5a" * 16,
+        layer="ranking",
+        segment=(0.0, 1.0),
+        state="running",
+        from_utc=1000,
+        until_utc=9000,
+        arms=arms,
+    )
+    channel = Experiments(channel="stable", experiments=(one,))
+    for salt, expected in ((one.salt, {"b": "slow"}), ("5b" * 16, {})):
+        halt = HaltedArm(experiment="blend", salt=salt, arm="b", reason="slow", since_utc=2000)
+        found = Design.of(channel, "blend", halts=HaltedArms(halted=(halt,)))
+        assert found.halted == expected
 
 
 def test_the_state_is_that_of_the_channel(tmp_path):
