@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.support import command_line
-from benchmarks.support.network.loopback_networks import address_in
 from pocketrec_bundle.settings.assignment import assigned_arm
 from pocketrec_bundle.settings.experiment_sums import LIMITS, PAST_LIMITS, DeviceSums
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.simulator.loopback_networks import address_in
 from pocketrec_server.experiments import signing
 from pocketrec_server.experiments.halted_arms import read_halted_arms
 from pocketrec_server.halting import guard, looks

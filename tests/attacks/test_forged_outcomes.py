@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.support import command_line
-from benchmarks.support.network.loopback_networks import address_in
 from pocketrec_bundle.settings.rollout import FailureLimit
+from pocketrec_edge.simulator.loopback_networks import address_in
 from pocketrec_server.halting.outcomes import healths
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import (

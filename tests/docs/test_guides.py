@@ -59,7 +59,7 @@ PARSED = {
     "mirror --repo repo/ --to s3:": "needs a bucket",
     "mirror --repo repo/ --to /srv": "writes outside the scratch folder",
     "device recommend --bundle work/bundle --home phone --offline": "needs the guide's own bundle",
-    "device simulate": "simulates for minutes",
+    "device simulate": "simulates for minutes; its tests are in tests/pocketrec",
     "experiment interleaving": "needs exposures, and tests/pocketrec/test_interleaving.py runs it",
     "policy-value": "needs exploration, and tests/pocketrec/test_policy_value.py runs it",
     "serve --repo repo/ --notifications": "needs the reader's secrets",
@@ -181,7 +181,7 @@ def parsed_only(words: list[str]) -> str | None:
     line = " ".join(words[1:])
     if line.startswith(("export --kit ios --base", "export --kit web --base")):
         return None
-    if line.startswith("device simulate") and "--experiment" in words:
+    if line.startswith("device simulate") and "--experiment" in words and "--keys" not in words:
         return None
     return next((why for start, why in PARSED.items() if line.startswith(start)), None)
 

@@ -1,7 +1,4 @@
-"""Many networks on one machine: each is a /24 of 127.0.0.0/8, all of which is the loopback (Linux).
-
-The server sees the real source address of each connection, so no proxy has to be pretended.
-"""
+"""Let a block of a test come from one of many networks, see `pocketrec_edge.simulator`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +6,7 @@ from typing import Any
 
 from urllib3.util import connection
 
-
-def address_in(network: int) -> str:
-    """Return the source address of a client in network 0..16383."""
-    return f"127.{64 + (network >> 8)}.{network & 255}.1"
+from pocketrec_edge.simulator.loopback_networks import address_in
 
 
 @contextmanager

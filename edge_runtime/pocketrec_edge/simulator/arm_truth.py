@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pocketrec_edge.simulator.device_session import SessionResult
+from pocketrec_edge.simulator.session_result import SessionResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,9 @@ class ArmTruth:
     Attributes:
         arm: name.
         devices: phones that saw a slate of the arm.
-        shown: impressions of its slates.
+        left: of these phones, those that left the arm before the end, as after a halt.
+        shown: impressions of these phones since their first slate of the arm. Slates after a halt
+            count too, as in the report (intention to treat).
         clicks: of these impressions.
         ctr: mean click probability of these impressions by the user model: the click-through rate
             without the chance of the clicks. None without impressions.
@@ -21,6 +23,7 @@ class ArmTruth:
 
     arm: str
     devices: int
+    left: int
     shown: int
     clicks: int
     ctr: float | None
@@ -52,6 +55,7 @@ def _truth(arm: str, results: list[SessionResult]) -> ArmTruth:
     return ArmTruth(
         arm=arm,
         devices=len(results),
+        left=sum(result.left_arm for result in results),
         shown=shown,
         clicks=sum(result.clicks for result in results),
         ctr=sum(result.expected_clicks for result in results) / shown if shown else None,

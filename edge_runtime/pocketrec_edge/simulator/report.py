@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketrec_edge.simulator.device_profiles import DeviceClass
-from pocketrec_edge.simulator.device_session import SessionResult
+from pocketrec_edge.simulator.session_result import SessionResult
 
 MIB = 2**20
 

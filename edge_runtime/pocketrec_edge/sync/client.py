@@ -135,6 +135,7 @@ def sync(
     conditions: Conditions | None = None,
     engine: str = "auto",
     clock: Callable[[], float] = time.time,
+    source_address: str | None = None,
 ) -> SyncReport:
     """Install the release that the policy chooses; send events if the user agreed (`consent.py`).
 
@@ -154,6 +155,7 @@ def sync(
         conditions: network, power and local time; None syncs under all conditions.
         engine: the inference engine of the app, litert or onnx; auto: any installed engine.
         clock: returns unix seconds.
+        source_address: IP address of this machine to connect from; None: the system's choice.
 
     Raises:
         RequestInvalidError: `server_url` is not an address.
@@ -184,7 +186,7 @@ def sync(
                 to_release=before,
                 next_check_utc=int(after_wait(until(conditions, policy, now), policy, own_id)),
             )
-        network = Network(pace)
+        network = Network(pace, source_address)
         transfer = Transfer(retry, network)
         info = DeviceInfo(bucket_id=own_id, app_version=app_version, device_class=device_class)
         newer = too_new.read(home, too_new.this_app(app_version), now)

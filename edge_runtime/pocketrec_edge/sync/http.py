@@ -67,11 +67,12 @@ class Reply:
 class Network:
     """HTTP connections of one sync."""
 
-    def __init__(self, pace: Pace = PACE) -> None:
+    def __init__(self, pace: Pace = PACE, source_address: str | None = None) -> None:
         """Read the environment; open no connection yet.
 
         Args:
             pace: limits for all responses.
+            source_address: IP address of this machine to connect from; None: the system's choice.
 
         Raises:
             SyncError: the environment names a missing CA file.
@@ -79,7 +80,9 @@ class Network:
         self.requests = 0
         self._pace, self._bucket = pace, Bucket(pace)
         self._pools: dict[str | None, urllib3.PoolManager] = {}
-        self._ca = _own_ca()
+        self._options = _own_ca()
+        if source_address is not None:
+            self._options["source_address"] = (source_address, 0)
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
@@ -146,8 +149,8 @@ class Network:
         parts = urlsplit(url)
         proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
         if proxy not in self._pools:
-            manager = urllib3.ProxyManager(proxy, **self._ca) if proxy else None
-            pool = manager or urllib3.PoolManager(**self._ca)
+            manager = urllib3.ProxyManager(proxy, **self._options) if proxy else None
+            pool = manager or urllib3.PoolManager(**self._options)
             pool.pool_classes_by_scheme = _paced_pools(self._pace, self._bucket)
             self._pools[proxy] = pool
         return self._pools[proxy]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pocketrec_bundle.settings.experiment import Experiment
     from pocketrec_bundle.settings.experiment_arms import FlagValue
     from pocketrec_edge.simulator.arm_truth import ArmTruth
-    from pocketrec_edge.simulator.device_session import SessionResult
+    from pocketrec_edge.simulator.session_result import SessionResult
     from pocketrec_experiments.analysis import ExperimentReport
 
 METRIC = "ctr"
@@ -30,6 +30,8 @@ class ArmLine:
     Attributes:
         arm: name.
         devices: phones that saw a slate of the arm.
+        left: of these phones, those that left the arm before the end, as after a halt.
+        halted: why the arm is halted; None: it is not.
         shown: impressions.
         clicks: of these impressions.
         true_ctr: mean click probability of the impressions by the user model.
@@ -43,6 +45,8 @@ class ArmLine:
 
     arm: str
     devices: int
+    left: int
+    halted: str | None
     shown: int
     clicks: int
     true_ctr: float | None
@@ -68,6 +72,7 @@ class ExperimentResult:
         verdict: kind of the report's verdict.
         words: the verdict in words.
         notes: of the report.
+        looks: at guardrails, as `pocketrec experiment status --json` has them, of all days.
     """
 
     experiment: str
@@ -79,6 +84,7 @@ class ExperimentResult:
     verdict: str
     words: str
     notes: list[str]
+    looks: list[dict[str, Any]]
 
 
 def find_experiment(repo: Path, channel: str, name: str) -> "Experiment":
@@ -100,6 +106,47 @@ def find_experiment(repo: Path, channel: str, name: str) -> "Experiment":
             f"{name}: mixes both arms in each slate, so no phone has an arm whose truth is known."
         )
     return found
+
+
+def check_server(server: str, repo: Path) -> None:
+    """Check that a server answers, and serves the repository.
+
+    Raises:
+        InputError: it does not.
+    """
+    import urllib3
+
+    from pocketrec_edge.sync.http import Network
+
+    root = repo / "metadata" / "1.root.json"
+    try:
+        reply = Network().exchange("GET", f"{server}/metadata/{root.name}", {})
+    except urllib3.exceptions.HTTPError as err:
+        raise InputError(
+            f"{server}: does not answer ({err}). Start it: `pocketrec serve --repo {repo}`."
+        ) from err
+    if reply.status != 200 or reply.data != root.read_bytes():
+        raise InputError(
+            f"{server}: does not serve {repo} (its {root.name} differs, status {reply.status}). "
+            "Give the repository that it serves as --repo."
+        )
+
+
+def check_entered(results: "Sequence[SessionResult]", experiment: "Experiment") -> None:
+    """Check that a phone entered the experiment.
+
+    Raises:
+        InputError: none did.
+    """
+    if any(result.arm is not None for result in results):
+        return
+    faults = sorted({fault for result in results for fault in result.faults})
+    raise InputError(
+        f"{experiment.id}: none of {len(results):,} phones entered it; {experiment.percent:g}% are "
+        "enrolled at its start. Check its `percent` and `eligible`, and whether its arms are "
+        "halted: `pocketrec experiment status`."
+        + (f" A fault of a phone: {faults[0]}" if faults else "")
+    )
 
 
 def read_lifts(texts: Iterable[str], experiment: "Experiment") -> dict[str, float]:
@@ -149,11 +196,13 @@ def measure(repo: Path, channel: str, experiment: "Experiment", folder: Path) ->
     from pocketrec.commands.server.database_options import opened
     from pocketrec_experiments.analysis import Design, Settings, experiment_report
     from pocketrec_server.events.export import export_events
+    from pocketrec_server.experiments.halted_arms import read_halted_arms
     from pocketrec_server.experiments.signing import read_experiments
 
     with opened(repo, "") as engine:
         export_events(engine, folder)
-    design = Design.of(read_experiments(repo, channel), experiment.id)
+    halts = read_halted_arms(repo, channel)
+    design = Design.of(read_experiments(repo, channel), experiment.id, halts=halts)
     return experiment_report(design=design, events=folder, settings=Settings(metric=METRIC))
 
 
@@ -162,6 +211,7 @@ def compare(
     experiment: "Experiment",
     lifts: dict[str, float],
     report: "ExperimentReport",
+    looks: list[dict[str, Any]],
 ) -> ExperimentResult:
     """Put the truth beside the report.
 
@@ -170,6 +220,7 @@ def compare(
         experiment: that they were in.
         lifts: relative change of the click probability by arm.
         report: of the experiment.
+        looks: at its guardrails.
     """
     from pocketrec_edge.simulator.arm_truth import arm_truths
     from pocketrec_experiments.analysis.verdict import BETTER
@@ -187,6 +238,7 @@ def compare(
         verdict=report.verdict.kind,
         words=f"{report.verdict.word}. {report.verdict.sentence}",
         notes=report.notes,
+        looks=looks,
     )
 
 
@@ -207,6 +259,8 @@ def _line(
     return ArmLine(
         arm=truth.arm,
         devices=truth.devices,
+        left=truth.left,
+        halted=report.design.halted.get(truth.arm),
         shown=truth.shown,
         clicks=truth.clicks,
         true_ctr=truth.ctr,
@@ -224,6 +278,8 @@ def show(result: ExperimentResult) -> None:
     click.echo(f"{result.experiment}: click-through rate after {result.days} days")
     for line in result.arms:
         click.echo(f"  {line.arm}: {_facts(line)}")
+    for look in result.looks:
+        click.echo(f"guardrail: {look['text']}{'; halted' if look['broken'] else ''}")
     click.echo(f"report: {result.words}")
     for note in result.notes:
         click.echo(f"note: {note}")
@@ -231,6 +287,8 @@ def show(result: ExperimentResult) -> None:
 
 def _facts(line: ArmLine) -> str:
     facts = [f"{line.devices:,} devices, {line.shown:,} impressions, {line.clicks:,} clicks"]
+    if line.left:
+        facts.append(f"{line.left:,} devices left the arm")
     if line.true_ctr is not None:
         facts.append(f"truth {line.true_ctr:.2%}")
     if line.true_lift is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pocketrec_bundle.settings.experiment import Experiment
     from pocketrec_bundle.settings.experiments import Experiments
     from pocketrec_bundle.settings.halted_arms import HaltedArms
+    from pocketrec_server.halting.looks import Look
 
 
 def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _looks(
     """Return the last looks at the guardrails, and texts of those that could not be made."""
     from pocketrec_server.errors import DatabaseInvalidError
     from pocketrec_server.halting.guard import not_looked_texts, subject_of
-    from pocketrec_server.halting.looks import latest, text_of
+    from pocketrec_server.halting.looks import latest
     from pocketrec_server.storage.database import default_url, is_there, open_database
 
     if not one.guardrails or not is_there(database or default_url(repo)):
@@ -62,7 +63,14 @@ def _looks(
         missing = not_looked_texts(engine, channel, one)
     finally:
         engine.dispose()
-    return [asdict(look) | {"text": text_of(look)} for look in found], missing
+    return [plain_look(look) for look in found], missing
+
+
+def plain_look(look: "Look") -> dict[str, Any]:
+    """Return a look at a guardrail as plain values, with its `text`."""
+    from pocketrec_server.halting.looks import text_of
+
+    return asdict(look) | {"text": text_of(look)}
 
 
 def say(repo: Path, channel: str, as_json: bool, database: str = "") -> None:

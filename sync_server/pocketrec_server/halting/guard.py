@@ -83,11 +83,34 @@ def once(repo: Path, engine: Engine, signers: Signers, now_utc: int) -> list[Loo
     halted: list[Look] = []
     for signed, one in _running(repo, now_utc):
         if one.guardrails and not one.interleave:
-            _look(engine, signed, one, now_utc)
-            halted += _halt(repo, engine, signers, signed.channel, one, now_utc)
+            halted += look_at(repo, engine, signers, signed, one, now_utc)
     halted += release_guard.once(repo, engine, signers, now_utc)
     forget_ended(repo, engine, now_utc)
     return halted
+
+
+def look_at(
+    repo: Path, engine: Engine, signers: Signers, signed: Experiments, one: Experiment, now_utc: int
+) -> list[Look]:
+    """Make the look at one experiment if it is due, and halt the arms that broke a guardrail.
+
+    Args:
+        repo: folder of the repository.
+        engine: the database.
+        signers: signers of the online roles.
+        signed: experiments of the channel.
+        one: an experiment with guardrails whose arms are not interleaved.
+        now_utc: unix seconds; decides which day is due.
+
+    Returns:
+        The looks for which an arm was halted.
+
+    Raises:
+        PocketRecError: see `once`.
+        SQLAlchemyError: the database failed.
+    """
+    _look(engine, signed, one, now_utc)
+    return list(_halt(repo, engine, signers, signed.channel, one, now_utc))
 
 
 def forget_ended(repo: Path, engine: Engine, now_utc: int) -> None:

@@ -149,6 +149,13 @@ def claim(engine: Engine, subject: str, day: int, now_utc: int) -> bool:
         return bool(connection.execute(old.values(claimed_utc=now_utc)).rowcount)
 
 
+def is_begun(engine: Engine, subject: str) -> bool:
+    """Return whether a day of a subject was claimed."""
+    query = select(GUARD_DAY.c.day).where(GUARD_DAY.c.subject == subject).limit(1)
+    with engine.connect() as connection:
+        return connection.execute(query).first() is not None
+
+
 def finish(engine: Engine, subject: str, day: int, found: Iterable[Look]) -> None:
     """Store the looks of a claimed day."""
     column = GUARD_DAY.c

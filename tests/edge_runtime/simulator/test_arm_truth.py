@@ -3,7 +3,7 @@
 import pytest
 
 from pocketrec_edge.simulator.arm_truth import arm_truths, lift
-from pocketrec_edge.simulator.device_session import SessionResult
+from pocketrec_edge.simulator.session_result import SessionResult
 from pocketrec_edge.simulator.user_model import Habits, UserModel
 
 
@@ -23,6 +23,11 @@ def test_the_truth_of_an_arm_is_the_mean_chance_of_its_impressions():
     assert (control.devices, control.shown, control.clicks) == (2, 40, 5)
     assert control.ctr == pytest.approx(0.1)  # 4 of 40
     assert lift(large, control) == pytest.approx(0.5)  # .15 against .1
+    assert (control.left, large.left) == (0, 0)
+    left = SessionResult(arm="large", left_arm=True, shown=1, expected_clicks=0.5)
+    (after,) = arm_truths([*phones, left], ["large"])
+    assert (after.devices, after.left) == (2, 1)
+    assert after.ctr == pytest.approx(2 / 11)
     assert (empty.devices, empty.ctr, lift(empty, control)) == (0, None, None)
     assert lift(large, empty) is None
 

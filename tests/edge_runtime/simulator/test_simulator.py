@@ -28,8 +28,10 @@ from pocketrec_edge.simulator.device_profiles import (
     read_classes,
     transfer_s,
 )
-from pocketrec_edge.simulator.device_session import Plan, SessionResult, run_session
+from pocketrec_edge.simulator.device_session import Phone
+from pocketrec_edge.simulator.plan import Plan
 from pocketrec_edge.simulator.report import summarise
+from pocketrec_edge.simulator.session_result import SessionResult
 from pocketrec_edge.simulator.user_model import Habits, UserModel
 from pocketrec_edge.sync.conditions import METERED, ON_BATTERY
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
@@ -67,6 +69,12 @@ def plan(**changes) -> Plan:
         "seed": 0,
     }
     return Plan(**{**sound, **changes})
+
+
+def run_session(of, plan, home, name) -> SessionResult:
+    phone = Phone(of, plan, home, name)
+    phone.live_until(plan.minutes)
+    return phone.end()
 
 
 def test_the_period_of_an_hour_is_the_last_that_began():
@@ -322,7 +330,7 @@ def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, ru
     found = run_session(kind(), plan(), home, "1")
     assert found.unanswered == found.sources["none"] > 0
     assert set(found.sources) == {"none"}
-    monkeypatch.setattr(fleet, "run_class", lambda *_, on_result, **__: ([found], 1))
+    monkeypatch.setattr(fleet, "run_fleet", lambda *_, **__: [fleet.ClassLife([found], 1)])
     done = simulate(runner, "--bundle", tiny_release, "--only", "entry", "--devices", 1)
     assert done.exit_code == 1
     assert "had no answer though a release was installed" in done.stderr
@@ -333,4 +341,4 @@ def test_a_child_that_fails_is_told(tmp_path, monkeypatch):
     broken = [sys.executable, "-c", "raise SystemExit('out of luck')"]
     monkeypatch.setattr(subprocess, "Popen", lambda _, **words: plain(broken, **words))
     with pytest.raises(SimulationFailedError, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
-        fleet.run_class(kind(), 2, plan(), tmp_path, keep=False, on_result=lambda: None)
+        fleet.run_fleet([(kind(), 2)], plan(), tmp_path, keep=False, on_phone=lambda: None)
