@@ -17,14 +17,14 @@ from tuf.api.metadata import TargetFile
 
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
 from pocketrec_bundle.errors import InputError
-from pocketrec_bundle.manifest import Manifest, parse_manifest
+from pocketrec_bundle.manifest import USUAL_VERSION, Manifest, parse_manifest
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.release_guardrails import ReleaseGuardrails
-from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
+from pocketrec_bundle.settings.rollout import KILLED, RolloutPolicy, Stage
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas
 from pocketrec_server.repository.roles import TARGETS, channels_of
-from pocketrec_server.repository.rollout import offered
+from pocketrec_server.repository.rollout import needs_app, offered
 from pocketrec_server.repository.state import State
 
 _FIRST_PERCENT = "x-pocketrec-first-percent"
@@ -153,7 +153,8 @@ class Channel:
             new_deltas: new deltas, by path.
 
         Raises:
-            InputError: the policy has a release that was never published on this channel.
+            InputError: the policy has a release that was never published on this channel, or one
+                that older apps do not read without a minimum version of the app.
             BundleInvalidError: devices would reject the policy.
         """
         targets = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
@@ -165,11 +166,19 @@ class Channel:
             if path not in self.targets:
                 raise InputError(f"{self.name}: release {stage.manifest[:12]} is not published.")
             targets[path] = self.targets[path]
+            self._check_app(stage)
         known = deltas.named(self.targets.values())
         for stage in offered(policy):
             for name in self.pairs(policy, stage, MOST_KEPT).keys() & known.keys():
                 targets[known[name].path] = known[name]
         self._state.edit(self.name).targets = {**targets, **new_deltas}
+
+    def _check_app(self, stage: Stage) -> None:
+        if stage.app.least is None and stage.state != KILLED:
+            with suppress(RepositoryInvalidError):
+                manifest = self.manifest(stage)
+                if manifest.format_version > USUAL_VERSION:
+                    raise needs_app(manifest)
 
     def pairs(self, policy: RolloutPolicy, stage: Stage, keep: int) -> dict[str, deltas.Pair]:
         """List the possible deltas to a release from the `keep` previous ones; see `deltas.pairs`.

@@ -84,8 +84,13 @@ def least_app(policy: RolloutPolicy, sha: str, manifest: Manifest, given: str | 
     for least in (*own, *(stage.app.least for stage in policy.releases)):
         if least is not None:
             return least
+    raise needs_app(manifest)
+
+
+def needs_app(manifest: Manifest) -> InputError:
+    """Return the error of a release that older apps do not read, without a minimum version."""
     client = FIRST_CLIENTS[manifest.format_version]
-    raise InputError(
+    return InputError(
         f"{manifest.name}: is of bundle format {manifest.format_version}, which only apps with a "
         f"PocketRec client of version {client} or later read. Older apps would keep their release "
         "and never get this one. Name the first version of your app with such a client: "

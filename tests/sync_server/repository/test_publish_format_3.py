@@ -61,6 +61,19 @@ def test_a_minimum_app_that_was_set_by_hand_stays(founded, tmp_path):
     assert (stage.app.least, stage.app.below) == ("4", "9")
 
 
+def test_a_minimum_app_cannot_be_taken_from_a_release_that_needs_it(founded, tmp_path):
+    repo, signers = founded
+    publish(written(tmp_path, "one"), repo, signers, "stable", app_least="2")
+
+    def removed(policy):
+        stage = find(policy, "one")
+        return changed(policy, stage, app=type(stage.app)())
+
+    with pytest.raises(InputError, match=r"bundle format 3.*--app-least VERSION"):
+        change_policy(repo, signers, "stable", removed)
+    assert apps(repo)["one"] == "2"
+
+
 @pytest.mark.parametrize("version", ["", "two", "1.2.3.4.5", "1.x"])
 def test_a_minimum_app_that_is_no_version_is_refused(founded, tmp_path, version):
     repo, signers = founded
