@@ -355,7 +355,9 @@ def test_commands_that_are_not_run_are_parsed(all_blocks, scratch, monkeypatch):
     monkeypatch.chdir(scratch)
     for folder in ("events", "work/events"):
         (scratch / folder).mkdir(exist_ok=True)
-    for file in ("notifications.toml", "variety.json"):
+    root = "metadata/1.root.json"
+    for file in ("notifications.toml", "variety.json", f"repo/{root}", f"work/repo/{root}"):
+        (scratch / file).parent.mkdir(parents=True, exist_ok=True)
         (scratch / file).touch()
     # `--offline` acts when it is parsed, for the rest of the process.
     monkeypatch.setattr("pocketrec.commands.device.options.forbid_sockets", lambda: None)

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.support import command_line
 from pocketrec.cli import main
+from pocketrec_bundle.manifest import FORMAT_VERSION
 from pocketrec_edge.device import Device
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
@@ -92,7 +93,9 @@ def file_lost(bundle: Path) -> None:
 
 def of_a_newer_format(bundle: Path) -> None:
     value = json.loads((bundle / "manifest.json").read_bytes())
-    (bundle / "manifest.json").write_text(json.dumps(value | {"format_version": 3}))
+    (bundle / "manifest.json").write_text(
+        json.dumps(value | {"format_version": FORMAT_VERSION + 1})
+    )
 
 
 def foreign(bundle: Path) -> None:

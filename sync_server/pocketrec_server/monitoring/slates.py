@@ -28,6 +28,7 @@ FAULT_CODES = (
     "model_unavailable",
     "user_tower_failed",
     "ranker_failed",
+    "formula_not_finite",
     "deadline",
     "unknown_filter",
     "all_filtered",
