@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.support import command_line
-from benchmarks.support.network.loopback_networks import address_in
 from pocketrec_bundle.settings.experiment_arms import Guardrail
 from pocketrec_bundle.settings.release_guardrails import ReleaseGuardrails
+from pocketrec_edge.simulator.loopback_networks import address_in
 from pocketrec_server.auth import audit
 from pocketrec_server.halting import guard, looks
 from pocketrec_server.halting.release_limits import change_guardrails, guarded_stages

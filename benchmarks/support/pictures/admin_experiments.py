@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from benchmarks.support import command_line
-from benchmarks.support.network.loopback_networks import address_in
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.units import DAY_S
+from pocketrec_edge.simulator.loopback_networks import address_in
 from pocketrec_server.experiments import signing
 from pocketrec_server.halting import guard
 from pocketrec_server.halting.looks import LATE_S
