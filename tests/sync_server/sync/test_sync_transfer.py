@@ -326,9 +326,9 @@ def test_compressed_metadata_is_bounded_and_checked(sent, said):
 def test_the_cap_of_the_command(repo, tmp_path, runner, monkeypatch):
     paces = []
 
-    def noted(pace):
+    def noted(pace, source_address):
         paces.append(pace)
-        return Network(pace)
+        return Network(pace, source_address)
 
     monkeypatch.setattr("pocketrec_edge.sync.client.Network", noted)
     words = ["device", "sync", "--home", str(tmp_path / "phone"), "--max-rate", "250000"]
