@@ -4,16 +4,23 @@ FORMAT.md, "golden_edges.json". Each case has the input of one stage and its exa
 a client on unknown ids, clocks set back, pauses of exactly 30 minutes and withdrawn items.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, is_text, shown
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
-from pocketrec_bundle.golden.form import MAX_ROW, checked, is_row, is_string, list_of, past, top
+from pocketrec_bundle.golden.form import (
+    MAX_ROW,
+    checked,
+    is_row,
+    is_string,
+    list_of,
+    past,
+    plain,
+    top,
+)
 from pocketrec_bundle.reader import Bundle
 
 FILE = "golden_edges.json"
@@ -111,8 +118,7 @@ class GoldenEdges:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `golden_edges.json`."""
-        value: dict[str, Any] = json.loads(canonical_json(asdict(self)))  # tuples to lists
-        return value
+        return plain(asdict(self))
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenEdges | None":

@@ -4,18 +4,16 @@ FORMAT.md, "golden_features.json". They run no model. They test a client on unkn
 hash buckets, negative numbers, empty lists and vectors.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pocketrec_bundle.declared.encoded import is_coded
 from pocketrec_bundle.declared.item_features import input_widths
-from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, is_text, shown
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
-from pocketrec_bundle.golden.form import checked, is_string, list_of, top
+from pocketrec_bundle.golden.form import checked, is_string, list_of, plain, top
 from pocketrec_bundle.reader import Bundle
 
 FILE = "golden_features.json"
@@ -74,8 +72,7 @@ class GoldenFeatures:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `golden_features.json`."""
-        value: dict[str, Any] = json.loads(canonical_json(asdict(self)))  # tuples to lists
-        return value
+        return plain(asdict(self))
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenFeatures | None":

@@ -1,14 +1,22 @@
 """Checks that the golden files share: keys of an object, and the type of each value."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, is_text, refuse_newer, shown
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
 
 Check = Callable[[object], bool]
 MAX_ROW = 2**31 - 1
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a golden file as plain JSON values: lists in place of tuples."""
+    found: dict[str, Any] = json.loads(canonical_json(value))
+    return found
 
 
 def is_row(value: object) -> bool:

@@ -4,16 +4,14 @@ FORMAT.md, "golden_rules.json". The release's items and models are not used. Eac
 which it changes the slate, so a client without the rule fails.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, is_text, shown
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.features import NUMERIC, FeatureSpec
-from pocketrec_bundle.golden.form import checked, is_row, is_string, is_utc, list_of, top
+from pocketrec_bundle.golden.form import checked, is_row, is_string, is_utc, list_of, plain, top
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.settings.rules import Rules
@@ -155,9 +153,7 @@ class GoldenRules:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `golden_rules.json`."""
-        plain = {**asdict(self), "slates": [each.to_json() for each in self.slates]}
-        value: dict[str, Any] = json.loads(canonical_json(plain))  # tuples to lists
-        return value
+        return plain({**asdict(self), "slates": [each.to_json() for each in self.slates]})
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenRules | None":

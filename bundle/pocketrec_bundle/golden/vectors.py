@@ -1,11 +1,9 @@
 """Golden vectors: requests with expected answers, which prove that a client is right."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import (
     MAX_UTC,
     is_integer,
@@ -16,6 +14,7 @@ from pocketrec_bundle.encoding.strict_json import (
 )
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
+from pocketrec_bundle.golden.form import plain
 from pocketrec_bundle.reader import Bundle
 
 MAX_CASES = 1000
@@ -66,8 +65,7 @@ class Golden:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `golden.json`."""
-        value: dict[str, Any] = json.loads(canonical_json(asdict(self)))  # tuples to lists
-        return value
+        return plain(asdict(self))
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Golden":

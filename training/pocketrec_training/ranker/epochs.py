@@ -99,7 +99,7 @@ class RankerFit:
                 set_blend(ranker, self._blend(ranker, lists))
             if self.candidates.objectives is not None:
                 set_start(ranker, lists.labels, lists.real)
-        if short is not None:
+        if short is not None and len(short):  # joining copies all lists
             lists = lists.joined(short)
         step = _Step(logits, self.config, self._losses, len(self.spec.heads))
         # Untrained weights keep the order of retrieval, or of the blend; an epoch with a higher
